@@ -20,12 +20,13 @@ _PAUSE = 0.2  # seconds after the first attempt that failed; then twice as long
 
 
 class HttpAnswer(Record):
-    """An answer; `body` may be a secret."""
+    """An answer; `body` may be a secret. `date` is the header `Date`, None without one."""
 
     _secret = ("body",)
 
     status: int
     body: bytes
+    date: str | None = None
 
     def json(self) -> dict[str, Any]:
         """Return the JSON object in the body, an empty one if it contains anything else."""
@@ -116,4 +117,4 @@ class HttpRequest(Record):
             ) from error
         finally:
             http.close()
-        return HttpAnswer(answer.status_code, answer.content)
+        return HttpAnswer(answer.status_code, answer.content, answer.headers.get("Date"))

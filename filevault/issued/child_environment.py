@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.config.aws_variables import MARKER, is_removed, is_setting, marker_text
+from filevault.config.aws_variables import (
+    MARKER,
+    OVERRIDDEN,
+    is_removed,
+    is_setting,
+    marker_text,
+)
 from filevault.issued.issued_credentials import check_value
 
 if TYPE_CHECKING:
@@ -53,8 +59,11 @@ def child_environment(
         for name, value in found.items()
         if is_setting(name) and not _is_inherited(parent.get(name), name, value)
     }
+    overridden = [name for name in OVERRIDDEN if name in child and child[name] != parent.get(name)]
+    settings |= {name: child[name] for name in overridden}
     if settings:
-        child[MARKER] = marker_text(settings)
+        former = {name: parent[name] for name in overridden if name in parent}
+        child[MARKER] = marker_text(settings, former)
     return child
 
 

@@ -51,6 +51,14 @@ class Renewals:
         self._served.append(served)
         return served
 
+    def replace(
+        self, former: ServedCredentials, served: ServedCredentials, profile: int, role: str
+    ) -> None:
+        """Keep other credentials fresh in place of some that are not being renewed."""
+        number = self._served.index(former)
+        self._served[number] = served
+        self._orders[number] = Order(number, profile, role)
+
     def first(self, served: ServedCredentials) -> Outcome | None:
         """Obtain credentials, if need be with the help of a person, and wait for them.
 

@@ -241,8 +241,13 @@ class _Renewer:
         os.close(fd)
         del self._copies[fd]
         self._reap(copy)
+        message = json.dumps(self._result(copy)).encode("ascii")
+        if len(message) > _MAX_MESSAGE:
+            failure = "the credentials are too long to be served"
+            outcome = Outcome(copy.order.served, failure=failure, status=1)
+            message = json.dumps(outcome._asdict()).encode("ascii")
         with contextlib.suppress(OSError):  # the serving process is gone, which `serve` notices
-            self._control.send(json.dumps(self._result(copy)).encode("ascii"))
+            self._control.send(message)
 
     def _result(self, copy: _Copy) -> object:
         try:

@@ -90,6 +90,7 @@ class ServedCredentials:
     def renew_now(self) -> None:
         """Renew at once: the plan has changed. What is only served on demand is dropped."""
         self._is_outdated = True
+        self._life = 0  # planned for sessions of the former plan
         if self.on_demand:
             self.credentials = None
             self._expiry = 0.0

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import http.client
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.conditions.other_user import NOBODY, as_user, needs_root
 from tests.interop.recorder import Recorder
 from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.served_command import children, has_ended
+from tests.worlds.served_command import TIMEOUT, children, has_ended
 from tests.worlds.standing_server import StandingServer
 
 
@@ -123,6 +128,41 @@ def test_a_client_reads_the_token_file(ready: AwsMachine) -> None:
         assert service.signers() == {server.get("admin").body["AccessKeyId"]}
 
 
+def _tried_by_another_user(port: int, pids: list[int], token_file: Path) -> list[str]:
+    """Ask without the token and with guesses, and look where the token is."""
+    found = []
+    for token in (None, "x" * 43, "Bearer " + "x" * 43):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        connection.request("GET", "/", headers={} if token is None else {"Authorization": token})
+        found.append(str(connection.getresponse().status))
+        connection.close()
+    paths = [f"/proc/{pid}/{name}" for pid in pids for name in ("environ", "mem", "fd/0")]
+    for path in (*map(Path, paths), token_file):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            found.append(errno.errorcode[error.errno or 0])
+        else:
+            found.append(f"{path} can be opened")
+    return found
+
+
+@needs_root
+def test_another_user_gets_nothing_and_cannot_find_the_token(ready: AwsMachine) -> None:
+    """Only its mode protects the file: the folder is open to all."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "token"
+        with StandingServer(ready.machine, "--token-file", str(path), "admin") as server:
+            port = urlsplit(server.uri).port
+            assert port is not None
+            pids = [server.process.pid, *children(server.process.pid)]
+            assert len(pids) == 2
+            said = as_user(NOBODY, lambda: _tried_by_another_user(port, pids, path))
+            assert said == str(["401"] * 3 + ["EACCES"] * 7)
+            assert server.get("admin").status == 200
+
+
 # Where it listens.
 
 
@@ -177,6 +217,31 @@ def test_without_a_folder_for_the_token_a_file_must_be_named(ready: AwsMachine) 
         assert server.get("admin").status == 200
 
 
+def test_a_file_that_is_no_token_is_not_overwritten(ready: AwsMachine) -> None:
+    path = ready.machine.home / "token"
+    link = ready.machine.home / "link"
+    link.symlink_to(path)
+    for name, text in (("token", "a list of names\n"), ("token", "x" * 44), ("link", "")):
+        path.write_text(text)
+        ran = ready.machine.run("serve", "--token-file", name, "admin", env=RUN)
+        assert ran.status == 7, ran
+        assert str(ready.machine.home / name) in ran.err
+        assert path.read_text() == text
+    assert ready.aws.calls == []
+
+
+@pytest.mark.parametrize("text", ["", "x" * 43])
+def test_a_token_that_was_left_is_replaced_by_one_of_mode_0600(
+    ready: AwsMachine, text: str
+) -> None:
+    path = ready.machine.home / "token"
+    path.write_text(text)
+    path.chmod(0o666)
+    with StandingServer(ready.machine, "--token-file", str(path), "admin") as server:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert server.get("admin").status == 200
+
+
 def test_a_failure_has_the_status_of_its_reason(ready: AwsMachine) -> None:
     for profile, env, status in (
         ("admin", {"FILEVAULT_PASSPHRASE": "wrong"}, 5),
@@ -215,6 +280,15 @@ def test_the_socket_of_the_service_manager_is_served(ready: AwsMachine) -> None:
             "os.execvp(sys.argv[1], sys.argv[1:])"
         )
         machine.launcher = (sys.executable, "-c", script, *machine.launcher)
+        both = subprocess.run(
+            [*machine.launcher, "serve", "--listen", "127.0.0.1:0", "admin"],
+            env=machine.environment({"XDG_RUNTIME_DIR": str(machine.home)}),
+            pass_fds=[fd],
+            capture_output=True,
+            text=True,
+        )
+        assert both.returncode == 2
+        assert "--listen and the socket of the service manager exclude each other" in both.stderr
         environment = machine.environment({"XDG_RUNTIME_DIR": str(machine.home)})
         with subprocess.Popen(
             [*machine.launcher, "serve", "admin"],
