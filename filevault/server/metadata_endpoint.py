@@ -92,14 +92,18 @@ class MetadataEndpoint:
             return _FROM_BROWSER
         if not self._any_user and not _is_own(connection):
             return _OTHER_USER
-        if request.method == b"PUT" and request.target == _TOKEN_PATH:
+        # The JavaScript SDK v2 appends its path to the slash at the end of the address.
+        target = (
+            request.target.removeprefix(b"/") if request.target[1:2] == b"/" else request.target
+        )
+        if request.method == b"PUT" and target == _TOKEN_PATH:
             return self._new_token(headers.get(_TTL.encode("ascii"), b""))
         if request.method != b"GET":
             return _NO_METHOD
         if not self._is_allowed(headers.get(b"x-aws-ec2-metadata-token")):
             return _NO_TOKEN
         # SDKs of all ages are served: some ask with the closing slash, some without.
-        return self._at(request.target.removesuffix(b"/"))
+        return self._at(target.removesuffix(b"/"))
 
     def _new_token(self, ttl: bytes) -> HttpResponse:
         if not ttl.isdigit() or len(ttl) > 5 or not 1 <= int(ttl) <= _LONGEST_TTL:
