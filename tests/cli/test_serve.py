@@ -20,7 +20,7 @@ import pytest
 from tests.conditions.other_user import NOBODY, as_user, needs_root
 from tests.conditions.two_machines import two_machines
 from tests.interop.recorder import Recorder
-from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.aws_machine import REGION, AwsMachine
 from tests.worlds.served_command import TIMEOUT, children, has_ended
 from tests.worlds.standing_server import StandingServer
 
@@ -102,6 +102,31 @@ def test_a_changed_config_is_read_at_a_hang_up(ready: AwsMachine) -> None:
         assert "the configuration is not used" in warning
         assert str(machine.config) in warning
         assert server.get("admin").body["AccessKeyId"] == second
+
+
+def test_the_region_of_a_metadata_endpoint_is_that_of_the_changed_config(
+    ready: AwsMachine,
+) -> None:
+    machine = ready.machine
+    with machine.popen("serve", "--ec2", "--imds-v1", "admin") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().decode().strip() for _ in range(3)]
+        uri = urlsplit(lines[1].partition("=")[2])
+
+        def region() -> str:
+            connection = http.client.HTTPConnection("127.0.0.1", uri.port or 0, timeout=TIMEOUT)
+            connection.request("GET", "/latest/meta-data/placement/region")
+            return connection.getresponse().read().decode()
+
+        assert region() == REGION
+        machine.config.write_text(machine.config.read_text().replace(REGION, "eu-south-2"))
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + TIMEOUT
+        while region() != "eu-south-2":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_without_its_renewing_process_it_ends_so_that_it_is_started_again(
