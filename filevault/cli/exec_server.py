@@ -68,7 +68,7 @@ class ServedCommand:
         self._args = args
         self._context = context
         self._profile = ServedProfile(plan)
-        self._profiles = ServedProfiles(args, context, choice, [self._profile])
+        self._profiles = ServedProfiles(args, context, choice, [self._profile], "exec")
 
     def run(self, path: str, command: Sequence[str]) -> int:
         """Obtain the first credentials, run the command, and return its status.
@@ -79,6 +79,7 @@ class ServedCommand:
 
         gc.enable()  # this process lives as long as the command
         context = self._context
+        self._profiles.program = command[0]
         refuse_long_term(self._profile.plan)
         warn_of_default_profile(context)
         try:

@@ -99,6 +99,9 @@ class ServedProfiles:
         context: the run's dependencies; another key store is added to it.
         choice: the vault.
         profiles: by the numbers of the orders.
+        verb: the command that serves, for the log of issued credentials.
+
+    `program` is the program that the credentials are served to, None for any.
     """
 
     def __init__(
@@ -107,7 +110,10 @@ class ServedProfiles:
         context: Context,
         choice: VaultChoice,
         profiles: Sequence[ServedProfile],
+        verb: str,
     ) -> None:
+        self.program: str | None = None
+        self._verb = verb
         self._args = args
         self._context = context
         self._choice = choice
@@ -165,6 +171,8 @@ class ServedProfiles:
                 hint="leave --no-session out, or assume a role",
                 status=2,
             )
+        else:
+            context.record_issued(plan.profile, self._verb, issued.credentials, self.program)
         return Obtained(outcome, keys)
 
     def _options(self, order: Order) -> argparse.Namespace:

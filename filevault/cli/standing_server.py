@@ -61,7 +61,7 @@ class StandingServer:
         self._args = args
         self._context = context
         self._profiles = profiles
-        self._work = ServedProfiles(args, context, choice, profiles)
+        self._work = ServedProfiles(args, context, choice, profiles, "serve")
         names = [each.plan.profile for each in profiles]
         paths = [] if args.ec2 else token_paths(args.token_file or (), names, settings)
         self._files = TokenFiles(paths, settings.home_if_known)

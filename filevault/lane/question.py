@@ -74,6 +74,7 @@ def ask(words: list[str], environ: dict[bytes, bytes]) -> Question:
         b"filevault-question-1",
         __version__.encode(),
         f"{sys.hexversion:x} {__file__}".encode("utf-8", "surrogateescape"),
+        sys.getfilesystemencoding().encode(),  # in which the words below were read
         name.encode(),
         *_counted([word.encode("utf-8", "surrogateescape") for word in own]),
     ]
