@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import os
@@ -115,8 +116,9 @@ def test_the_region_of_a_metadata_endpoint_is_that_of_the_changed_config(
 
         def region() -> str:
             connection = http.client.HTTPConnection("127.0.0.1", uri.port or 0, timeout=TIMEOUT)
-            connection.request("GET", "/latest/meta-data/placement/region")
-            return connection.getresponse().read().decode()
+            with contextlib.closing(connection):
+                connection.request("GET", "/latest/meta-data/placement/region")
+                return connection.getresponse().read().decode()
 
         assert region() == REGION
         machine.config.write_text(machine.config.read_text().replace(REGION, "eu-south-2"))
