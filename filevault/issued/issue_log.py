@@ -29,6 +29,7 @@ MAX_BYTES = 1 << 20
 """Bytes of one file; there are at most two."""
 
 _LONGEST = 200  # characters of one value
+_OPTIONAL = ("command", "session")
 _LOCK_TIMEOUT = 2.0  # seconds; a writer holds the lock for one write
 _TRIES = 10  # at a file that another writer has just renamed
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -114,6 +115,11 @@ def _opened(folder: Folder) -> Iterator[int]:
             raise StorageError(f"{path!r} is no plain file of its own")
         if info.st_uid not in (os.geteuid(), owner if os.geteuid() == 0 else os.geteuid()):
             raise StorageError(f"{path!r} belongs to user {info.st_uid}")
+        if os.geteuid() == info.st_uid == 0 and not info.st_size:
+            from filevault.system.permissions import follow_folder
+
+            # Only an empty one: the folder's owner may have put a file of root there.
+            follow_folder(fd, folder.fd, None)
         if info.st_mode & 0o077:
             os.fchmod(fd, 0o600)
         _lock(fd, path)
@@ -190,7 +196,8 @@ def _parsed(line: bytes) -> IssuedLine | None:
         return None
     if not isinstance(values, dict) or set(values) != set(IssuedLine._fields):
         return None
-    if not all(type(each) is str or each is None for each in values.values()):
-        return None
+    for name, value in values.items():
+        if type(value) is not str and (value is not None or name not in _OPTIONAL):
+            return None
     shown = {key: value and printable(value, 2 * _LONGEST) for key, value in values.items()}
     return IssuedLine(**shown)

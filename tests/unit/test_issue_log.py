@@ -120,6 +120,14 @@ def test_after_a_line_that_was_cut_off_the_next_one_is_whole(tmp_path: Path) -> 
     assert issue_log.read(str(tmp_path)) == [line()]
 
 
+def test_a_line_without_a_value_that_every_line_has_is_left_out(tmp_path: Path) -> None:
+    whole = line(None)._asdict()
+    lines = [json.dumps({**whole, name: None}) for name in whole]
+    (tmp_path / issue_log.FILE).write_text("".join(f"{each}\n" for each in lines))
+    found = issue_log.read(str(tmp_path))
+    assert found == [line(None), line(None)._replace(session=None)]
+
+
 def test_a_full_disk_leaves_the_lines_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
