@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from filevault.errors import BusyError, NotCommittedError
@@ -44,6 +46,25 @@ def text_for(vault: Vault, name: str, copy: ItemCopy) -> bytes:
 def has_copy(vault: Vault, name: str, copy: ItemCopy) -> bool:
     """Return whether a vault has exactly this item under a name. Raises as `Vault.plaintext`."""
     return vault.has(name) and vault.plaintext(name) == text_for(vault, name, copy)
+
+
+def is_same_file(vault: Vault, name: str, other: Vault, other_name: str) -> bool:
+    """Return whether two items share a file, so that a copy is none and nothing may be deleted.
+
+    Two names are one file where a file system ignores case, and two folders are one where a
+    folder is mounted twice.
+    """
+    return not _files(vault, name).isdisjoint(_files(other, other_name))
+
+
+def _files(vault: Vault, name: str) -> set[tuple[int, int]]:
+    """Return the devices and inodes of an item's files, those that exist."""
+    found = set()
+    for each in vault.lookup.all_of(name):
+        with contextlib.suppress(OSError):
+            info = os.stat(vault.path(each), dir_fd=vault.folder.fd, follow_symlinks=False)
+            found.add((info.st_dev, info.st_ino))
+    return found
 
 
 def write_copy(

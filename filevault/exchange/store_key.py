@@ -24,13 +24,7 @@ def store_key(vault: Vault, planned: PlannedKey, now: float) -> NotCommittedErro
     name = planned.name
     uncommitted = None
     with vault.transaction():
-        before = vault.item_digest(name) if vault.has(name) else None
-        if before != planned.digest:
-            raise StorageError(
-                f"the key of {printable(name)!r} was changed by another process; it is not "
-                "replaced",
-                hint="run the command again",
-            )
+        check_unchanged(vault, name, planned.digest)
         text = _text(vault, planned, now)
         item = parse(text, f"the key of {printable(name)!r}")
         subject = subjects.added(vault.entry_path(name))
@@ -46,6 +40,23 @@ def store_key(vault: Vault, planned: PlannedKey, now: float) -> NotCommittedErro
             uncommitted = error  # it is stored: the rest follows
     verify(vault, name, text)
     return uncommitted
+
+
+def digest_of(vault: Vault, name: str) -> str | None:
+    """Return the digest of an item's files, None if there is no item."""
+    return vault.item_digest(name) if vault.has(name) else None
+
+
+def check_unchanged(vault: Vault, name: str, digest: str | None) -> None:
+    """Raise StorageError unless an item still has a digest of `digest_of`; call under the lock.
+
+    What the user agreed to replace, or the absence of an item, may be history by now.
+    """
+    if digest_of(vault, name) != digest:
+        raise StorageError(
+            f"the key of {printable(name)!r} was changed by another process; it is not replaced",
+            hint="run the command again",
+        )
 
 
 def verify(vault: Vault, name: str, text: bytes) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from filevault.cli.open_vault import OpenVault
 from filevault.system.digest import sha256_hex
 from filevault.system.files import Folder
 from filevault.vault.item import with_name
 from filevault.vault.trust import Trust
+from filevault.vault.vault import Vault
 from tests.fakes import FakeAws
 from tests.samples import JON, KEY_ID, OTHER_ID, OTHER_SECRET, SECOND_ID, SECRET
 from tests.worlds.aws_machine import AwsMachine
@@ -433,6 +437,94 @@ def test_a_key_in_rotation_is_not_copied(file_keeper: BackendMachine) -> None:
     done = run(file_keeper, "copy", "one", "three")
     assert done.status == 5
     assert "rotation of 'one' is not finished" in done.err
+
+
+def test_a_key_in_rotation_is_not_in_two_vaults(file_keeper: BackendMachine) -> None:
+    """Each of the two would delete what the other created at AWS."""
+    text = TEXTS["one"] + "\nrotation_started: 2026-11-23T21:45:13Z\n"
+    file_keeper.put("one", text.encode())
+    words = ("migrate", "--to", str(file_keeper.machine.home / "new"), "--yes")
+    done = run(file_keeper, *words, "--keep")
+    assert done.status == 12
+    assert "one: failed: the rotation of 'one' is not finished" in done.out
+    assert run(file_keeper, *words).status == 0
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, name: str, action: Callable[[], object]) -> None:
+    """Let another process act before the first call of a method of `Vault`."""
+    real = getattr(Vault, name)
+    left = [action]
+
+    def method(*args: object, **options: object) -> object:
+        if left:
+            left.pop()()
+        return real(*args, **options)
+
+    monkeypatch.setattr(Vault, name, method)
+
+
+@pytest.mark.parametrize("word", ["rename", "copy"])
+@pytest.mark.parametrize("new", ["solo", "team/two"])
+def test_a_key_that_another_process_stores_meanwhile_is_not_replaced(
+    keeper: BackendMachine, monkeypatch: pytest.MonkeyPatch, word: str, new: str
+) -> None:
+    text = f"{OTHER_SECRET}\naws_access_key_id: {OTHER_ID}\nfilevault: 1 name={new}\n".encode()
+    meanwhile(monkeypatch, "transaction", lambda: keeper.put(new, text))
+    done = run(keeper, word, "one", new, "--force")
+    assert done.status == 7, done
+    assert "changed by another process" in done.err
+    assert keeper.show(new) == text
+    assert keeper.show("one") == TEXTS["one"].encode()
+
+
+def test_what_is_one_file_is_neither_renamed_nor_moved(keeper: BackendMachine) -> None:
+    """As where a file system ignores case, or a folder is mounted twice."""
+    os.link(keeper.path("one"), keeper.path("ONE"))
+    done = run(keeper, "rename", "one", "ONE", "--force")
+    assert done.status == 2, done
+    assert "are one file" in done.err
+    keeper.path("ONE").unlink()
+    twin = keeper.machine.home / "twin"
+    shutil.copytree(keeper.store, twin, copy_function=os.link)
+    before = keeper.snapshot()
+    done = run(keeper, "migrate", "--to", f"{keeper.kind}:{twin}", "--yes")
+    assert done.status == 12, done
+    assert done.out.count("the same file in both vaults") == 2
+    assert keeper.snapshot() == before
+
+
+def test_a_key_that_is_stored_during_a_migration_is_not_left_behind_unseen(
+    file_keeper: BackendMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, "remove", lambda: file_keeper.add("late"))
+    words = ("migrate", "--to", str(file_keeper.machine.home / "new"), "--yes")
+    done = run(file_keeper, *words)
+    assert done.status == 12, done
+    assert "late: stored in the old vault meanwhile" in done.err
+    assert file_keeper.path("late").exists()
+    assert run(file_keeper, *words).status == 0
+    assert not file_keeper.path("late").exists()
+
+
+def test_a_key_that_was_rotated_in_the_new_vault_meanwhile_stays(
+    file_keeper: BackendMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(file_keeper.machine.home / "new")
+    key = {"AWS_ACCESS_KEY_ID": OTHER_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
+    add = ("--vault", folder, "add", "one", "--env", "--force", "--no-config")
+    real = OpenVault.remember_slot
+
+    def remember_slot(vault: OpenVault) -> None:
+        monkeypatch.undo()
+        file_keeper.inside(*add, **key)
+        real(vault)
+
+    monkeypatch.setattr(OpenVault, "remember_slot", remember_slot)
+    done = run(file_keeper, "migrate", "--to", folder, "--yes")
+    assert done.status == 7, done
+    assert "changed by another process" in done.err
+    assert OTHER_ID in run(file_keeper, "--vault", folder, "export", "one", "-n").out
+    assert file_keeper.show("one") == TEXTS["one"].encode()
 
 
 def test_a_copy_in_another_vault(keeper: BackendMachine, keyrings: GpgHomes) -> None:

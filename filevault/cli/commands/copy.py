@@ -16,6 +16,7 @@ from filevault.exchange.copy_item import (
     refuse_rotation,
     write_copy,
 )
+from filevault.exchange.store_key import check_unchanged, digest_of
 from filevault.git import subjects
 from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
@@ -80,6 +81,7 @@ def _copy(
 ) -> None:
     vault, shown = target.vault, printable(new)
     vault.check_recipients()
+    before = digest_of(vault, new)
     present = vault.has(new) and has_copy(vault, new, copy)
     replaces = vault.has(new) and not present
     if replaces and not args.force:
@@ -92,6 +94,7 @@ def _copy(
     uncommitted = None
     if not present:
         with vault.transaction():
+            check_unchanged(vault, new, before)
             subject = subjects.copied(copy.name, vault.entry_path(new))
             uncommitted = write_copy(vault, new, copy, subject)
     target.remember_slot()

@@ -18,6 +18,7 @@ from filevault.cli.second_vault import (
 from filevault.cli.vault_record import move_record
 from filevault.errors import (
     BackendError,
+    BusyError,
     IntegrityError,
     LockedError,
     NoKeyError,
@@ -26,7 +27,16 @@ from filevault.errors import (
     PinError,
     UsageError,
 )
-from filevault.exchange.copy_item import ItemCopy, has_copy, read_item, remember, write_copy
+from filevault.exchange.copy_item import (
+    ItemCopy,
+    has_copy,
+    is_same_file,
+    read_item,
+    refuse_rotation,
+    remember,
+    write_copy,
+)
+from filevault.exchange.store_key import check_unchanged, digest_of
 from filevault.git import subjects
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -50,6 +60,7 @@ before the old one goes; only then commands use the new vault. A run that was in
 finished by the same command. Sessions are not moved: they are obtained again."""
 
 _BATCH = 64  # items
+_NAMED = 5  # keys in a message
 COPIED, PRESENT, CLASH, FAILED, LEFT = "copied", "present", "clash", "failed", "left"
 
 
@@ -104,7 +115,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     refuse_nested(choice, target)
     if args.json and args.generate:
         raise UsageError("--generate prints a passphrase, which is no JSON")
-    with open_vault(choice, context) as opened:
+    with open_vault(choice, context, remembers=not args.dry_run) as opened:
         names = opened.vault.names()
         if args.dry_run:
             _report(args, [Migrated(name, "would be moved") for name in names], context)
@@ -174,6 +185,7 @@ class _Migration:
         self._source = source
         self._target = target
         self._uncommitted: NotCommittedError | None = None
+        self._digests: dict[str, str | None] = {}  # of the items in the new vault
 
     def run(self, names: Sequence[str]) -> int:
         args, context = self._args, self._context
@@ -201,6 +213,14 @@ class _Migration:
                 hint="the list has the reasons; the same command goes on",
             )
         if not args.keep:
+            known = {row.name for row in rows}
+            added = [name for name in self._source.vault.names() if name not in known]
+            if added:
+                names = ", ".join(map(printable, added[:_NAMED]))
+                raise PartlyDoneError(
+                    f"{names}: stored in the old vault meanwhile, and not moved",
+                    hint="the same command goes on",
+                )
             self._drop_sessions()
         self._say_the_end()
         if self._uncommitted is not None:
@@ -229,21 +249,26 @@ class _Migration:
         self._context.reporter.countdown(f"{progress}: {printable(name)}")
         try:
             copy = read_item(vault, name)
+            if self._args.keep:
+                refuse_rotation(copy)
         except NoKeyError:
             return self._left(name)
         except LockedError as error:
             if not vault.is_open:
                 raise
             return Migrated(name, FAILED, error.message)
-        except (IntegrityError, PinError) as error:
+        except (IntegrityError, PinError, BusyError) as error:
             return Migrated(name, FAILED, error.message)
         finally:
             self._context.reporter.end_countdown()
         with target.transaction():
+            if is_same_file(vault, name, target, name):
+                return Migrated(name, FAILED, "it is the same file in both vaults")
             if target.has(name):
                 try:
                     if has_copy(target, name, copy):
                         remember(target, name, copy)
+                        self._digests[name] = digest_of(target, name)
                         return Migrated(name, PRESENT)
                 except IntegrityError as error:
                     if not self._args.force:
@@ -253,6 +278,7 @@ class _Migration:
                         name, CLASH, "the new vault has another key of that name: --force"
                     )
             self._note(write_copy(target, name, copy, subjects.added(target.entry_path(name))))
+            self._digests[name] = digest_of(target, name)
         return Migrated(name, COPIED)
 
     def _note(self, error: NotCommittedError | None) -> None:
@@ -274,6 +300,8 @@ class _Migration:
     def _replace(self, name: str, copy: ItemCopy) -> None:
         target = self._target.vault
         with target.transaction():
+            if target.has(name):  # another process may have rotated it there
+                check_unchanged(target, name, self._digests[name])
             self._note(write_copy(target, name, copy, subjects.added(target.entry_path(name))))
 
     def _drop_sessions(self) -> None:

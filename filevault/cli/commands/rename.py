@@ -9,7 +9,8 @@ from filevault.cli.open_vault import existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.config.profile_rename import edit_names, mentions, named_lines
 from filevault.errors import NotCommittedError, UsageError
-from filevault.exchange.copy_item import has_copy, read_item, write_copy
+from filevault.exchange.copy_item import has_copy, is_same_file, read_item, write_copy
+from filevault.exchange.store_key import check_unchanged, digest_of
 from filevault.git import subjects
 from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
@@ -75,7 +76,13 @@ def _rename(
 ) -> NotCommittedError | None:
     vault, old, new = opened.vault, args.old, args.new
     vault.check_recipients()
+    if is_same_file(vault, old, vault, new):
+        raise UsageError(
+            f"{printable(old)!r} and {printable(new)!r} are one file in this vault",
+            hint="where names differ only in case, rename to a third name first",
+        )
     copy = read_item(vault, old)
+    before = digest_of(vault, new)
     replaces = vault.has(new) and not has_copy(vault, new, copy)
     if replaces and not args.force:
         require_terminal(
@@ -91,6 +98,7 @@ def _rename(
         copy = read_item(vault, old)
         subject = subjects.renamed(vault.entry_path(old), vault.entry_path(new))
         if not has_copy(vault, new, copy):  # else an earlier run was interrupted
+            check_unchanged(vault, new, before)
             write_copy(vault, new, copy, None)
         if args.config:
             _rename_profile(args, context)
