@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import sys
@@ -27,6 +26,7 @@ from filevault.exchange.aws_vault_item import name_inside, read_item
 from filevault.exchange.clear_copies import MAX_FILE, ClearFile, decode, take_out
 from filevault.exchange.formats import FILE_FORMATS, FOLDER_FORMATS, recognised
 from filevault.exchange.found_keys import Contents, FoundKey, LeftOut
+from filevault.system.config_files import check_source_owner
 from filevault.system.files import Folder, read_all, storage_error
 from filevault.system.printable import printable
 from filevault.unlock.unlocker import TRIES
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection
 
+    from filevault.exchange.aws_vault_files import StoreFile
     from filevault.exchange.formats import FolderFormat
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
@@ -57,7 +58,7 @@ class ImportSource:
         *,
         files: Collection[ClearFile] = (),
         store: str = "",
-        store_files: dict[str, str] | None = None,
+        store_files: dict[str, StoreFile] | None = None,
     ) -> None:
         self.title = title
         self.contents = contents
@@ -75,8 +76,12 @@ class ImportSource:
         """The files in the clear."""
         return [file.path for file in self.files]
 
-    def remove(self, found: Collection[FoundKey], context: Context) -> None:
-        """Take keys out of the source; raises what `take_out` raises, and StorageError."""
+    def remove(self, found: Collection[FoundKey], context: Context) -> list[FoundKey]:
+        """Take keys out of the source; return those that stay.
+
+        Such stand beside what would be lost with them, or were changed since they were read.
+        Raises what `take_out` raises, and StorageError.
+        """
         entries = {each.entry for each in found}
         home, warn = context.settings.home_if_known, context.reporter.warn
         for file in self.files:
@@ -84,9 +89,18 @@ class ImportSource:
                 take_out(file, entries, home, warn)
         if self._store_files:
             with Folder.open(self._store) as folder:
-                for each in found:
-                    with contextlib.suppress(FileNotFoundError):
-                        folder.remove(self._store_files[each.place])
+                return [
+                    each
+                    for each in found
+                    if not aws_vault_files.remove(folder, self._store_files[each.place])
+                ]
+        left = [
+            key.entry
+            for file in self.files
+            if os.path.exists(file.path)
+            for key in _read(file).keys
+        ]
+        return [each for each in found if each.entry in left]
 
 
 def read_source(args: argparse.Namespace, context: Context) -> ImportSource:
@@ -155,8 +169,10 @@ def _bytes_of(path: str) -> bytes:
     except OSError as error:
         raise storage_error(error, "read", path) from error
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
             raise UsageError(f"{printable(path)!r} is not a regular file")
+        check_source_owner(info, path)
         return read_all(fd, MAX_FILE)
     except OSError as error:
         raise storage_error(error, "read", path) from error
@@ -278,7 +294,7 @@ def _vault(
             f"{printable(choice.root)!r} is the vault itself",
             hint="--vault or FILEVAULT_DIR names the vault that gets the keys",
         )
-    with open_vault(choice, other) as opened:
+    with open_vault(choice, other, remembers=not args.dry_run) as opened:
         unlock(opened, SOURCE_VARIABLE)
         contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
     return ImportSource(f"{printable(choice.root)} ({choice.backend.title})", contents)

@@ -351,7 +351,7 @@ def _present_memory(choice: VaultChoice, context: Context) -> Iterator[tuple[Tru
     with contextlib.suppress(FileNotFoundError):
         state = Folder.open(f"{context.settings.state_home}/{choice.state_id}")
     with state or contextlib.nullcontext():
-        yield Trust(state), False
+        yield Trust(state, remembers=False), False
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from filevault.errors import (
 from filevault.exchange import aws_vault_jwe
 from filevault.exchange.aws_vault_item import SESSION, read_item
 from filevault.exchange.found_keys import MAX_KEYS, Contents, FoundKey, LeftOut
+from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.foreign_formats import is_aws_vault_session
@@ -29,10 +30,17 @@ if TYPE_CHECKING:
 NAME = "aws-vault"
 
 
+class StoreFile(Record):
+    """A file of the store, and SHA-256 of its bytes as hex when it was read."""
+
+    name: str
+    digest: str
+
+
 class EncryptedItem(Record):
     """A file of the store that is not decrypted yet."""
 
-    file: str
+    file: StoreFile
     name: str
     place: str
     jwe: Jwe
@@ -43,32 +51,39 @@ class AwsVaultFolder:
 
     def __init__(self, folder: Folder) -> None:
         self.locked: list[EncryptedItem] = []
-        self.files: dict[str, str] = {}  # the place of each key, and its file
+        self.files: dict[str, StoreFile] = {}  # by the place of each key
         self._keys: list[FoundKey] = []
         self._left_out: list[LeftOut] = []
-        total = 0
+        total = size = 0
         for entry in folder.entries():
             name = _decoded(entry.name)
             if name is None or not entry.is_file(follow_symlinks=False):
                 continue
             place = folder.join(entry.name)
-            if not aws_vault_jwe.looks_like_jwe(_read(folder, entry.name)):
+            data = _read(folder, entry.name)
+            if not aws_vault_jwe.looks_like_jwe(data):
                 continue
             if is_aws_vault_session(name):
                 self._add(LeftOut(name, place, SESSION))
                 continue
             what = repr(printable(place))
             try:
-                jwe = aws_vault_jwe.parse(_read(folder, entry.name), what)
+                jwe = aws_vault_jwe.parse(data, what)
                 total += jwe.iterations
-                if total > aws_vault_jwe.MAX_TOTAL_ITERATIONS or len(self.locked) >= MAX_KEYS:
+                size += len(data)
+                if (
+                    total > aws_vault_jwe.MAX_TOTAL_ITERATIONS
+                    or size > aws_vault_jwe.MAX_TOTAL_BYTES
+                    or len(self.locked) >= MAX_KEYS
+                ):
                     raise UnsupportedItemError(
                         f"{printable(folder.path)!r} asks for more work than any store of AWS Vault"
                     )
             except IntegrityError as error:
                 self._add(LeftOut(name, place, error.message, failed=True))
                 continue
-            self.locked.append(EncryptedItem(entry.name, name, place, jwe))
+            file = StoreFile(entry.name, sha256_hex(data))
+            self.locked.append(EncryptedItem(file, name, place, jwe))
 
     def _add(self, found: FoundKey | LeftOut) -> None:
         if isinstance(found, FoundKey):
@@ -117,6 +132,20 @@ def is_store(folder: Folder) -> bool:
         for entry in folder.entries()
         if not entry.name.startswith(".")
     )
+
+
+def remove(folder: Folder, file: StoreFile) -> bool:
+    """Delete a file that is as it was read; return whether it is gone.
+
+    One that AWS Vault has written since may be the only place of another key. Raises StorageError.
+    """
+    try:
+        if sha256_hex(folder.read(file.name, aws_vault_jwe.MAX_FILE)) != file.digest:
+            return False
+        folder.remove(file.name)
+    except FileNotFoundError:
+        pass
+    return True
 
 
 def _read(folder: Folder, file: str) -> bytes:

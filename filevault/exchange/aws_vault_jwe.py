@@ -18,6 +18,7 @@ from filevault.system.strict_json import is_too_deep
 MAX_FILE = 1 << 20
 MAX_ITERATIONS = 1_300_000  # what AWS Vault's own library reads
 MAX_TOTAL_ITERATIONS = 1 << 28  # for all files of a folder: AWS Vault writes 8192 in each
+MAX_TOTAL_BYTES = 64 << 20  # for all files of a folder: one of AWS Vault's has about 1 KiB
 _MAX_HEADER = 4 << 10
 _ALGORITHM, _ENCRYPTION = "PBES2-HS256+A128KW", "A256GCM"
 _PART = r"[A-Za-z0-9_-]*\Z"

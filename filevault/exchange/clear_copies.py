@@ -76,13 +76,13 @@ def take_out(
         return mark + after.encode("utf-8") if after else None
 
     path = os.path.abspath(file.path)
+    target = os.path.realpath(path)
     # Whoever may write the file, its owner says that the keys are to go.
     edit_config(path, edit, MAX_FILE, home=home, warn=warn, trusted=[path])
     if os.path.islink(path) and not os.path.exists(path):
         with contextlib.suppress(OSError):
             os.unlink(path)
-
-    _delete_leftovers(path, [key for _, key in entries])
+    _delete_leftovers(target, [key for _, key in entries])
 
 
 def _delete_leftovers(path: str, keys: Collection[AccessKey]) -> None:

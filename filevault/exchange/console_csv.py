@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Compared in lower case, as the AWS CLI does. The last one is a console password.
 _USER, _ID, _SECRET, _PASSWORD = "user name", "access key id", "secret access key", "password"
+_KEY_ALONE = frozenset((_USER, _ID, _SECRET, "console login link"))
 _FILE = r"(.+)_accessKeys(?: ?\(\d+\))?\.csv\Z"  # the name that the console gives the file
 _LONGEST_FIELD = 4096
 
@@ -37,6 +38,7 @@ class _Row(Record):
 
     fields: dict[str, str]
     lines: tuple[int, ...]
+    is_key_alone: bool
 
 
 def recognise(text: str) -> bool:
@@ -91,7 +93,9 @@ def _rows(text: str, path: str) -> list[_Row]:
                     raise UsageError(f"{shown!r} is not a CSV file of access keys")
                 continue
             fields = dict(zip(names, values, strict=False))
-            rows.append(_Row(fields, tuple(range(first, reader.line_num + 1))))
+            others = [each for name, each in fields.items() if name not in _KEY_ALONE]
+            is_key_alone = not any([*others, *values[len(names) :]])
+            rows.append(_Row(fields, tuple(range(first, reader.line_num + 1)), is_key_alone))
             if len(rows) > MAX_KEYS:
                 raise UsageError(f"{shown!r} has more than {MAX_KEYS} rows")
     except csv.Error:
@@ -103,12 +107,10 @@ def _rows(text: str, path: str) -> list[_Row]:
 def without(text: str, path: str, entries: Collection[Entry]) -> str:
     """Return the text without the rows of these users and keys, empty if no row is left.
 
-    A row with a console password stays: that would be lost.
+    A row with a console password, or with anything else beside the key, stays: that would be lost.
     """
     rows = _rows(text, path)
-    removed = [
-        row for row in rows if _entry(row, path) in entries and not row.fields.get(_PASSWORD)
-    ]
+    removed = [row for row in rows if row.is_key_alone and _entry(row, path) in entries]
     if len(removed) == len(rows):
         return ""
     return without_lines(text, {number for row in removed for number in row.lines})

@@ -140,6 +140,23 @@ def _check_path_owners(path: str, folder: Folder) -> None:
         )
 
 
+def check_source_owner(info: os.stat_result, path: str) -> None:
+    """Raise ConfigError if root reads, for a vault, what a path of other users leads to.
+
+    `info` is that of the open file. Whoever owns a link or folder in the path chose the file, and
+    may be able to open the vault: root must not give that user the keys of a third.
+    """
+    if os.geteuid() != 0:
+        return
+    users = _path_owners(path) - {0}
+    if users and info.st_uid not in users:
+        raise ConfigError(
+            f"{printable(path)!r} is a file of user {info.st_uid}, to which a link or folder of "
+            f"user {min(users)} leads",
+            hint="run filevault as the user whose keys they are, or name the file itself",
+        )
+
+
 def _path_owners(path: str) -> set[int]:
     """Return the owners of the folders and links that a path goes through, as far as it exists."""
     found = set()

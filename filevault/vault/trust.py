@@ -31,10 +31,14 @@ _LISTS = ("recipients", "unfinished", "writing", "resealing")
 
 
 class Trust:
-    """The content of `trust.json`; without a state directory it is empty and stays so."""
+    """The content of `trust.json`; without a state directory it is empty and stays so.
 
-    def __init__(self, state: Folder | None) -> None:
+    With `remembers` False it is read and never written.
+    """
+
+    def __init__(self, state: Folder | None, *, remembers: bool = True) -> None:
         self._state = state
+        self._remembers = remembers
         self._content = self._load()
         self._batch: list[Callable[[dict[str, Any]], None]] | None = None
 
@@ -184,7 +188,7 @@ class Trust:
 
     def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Apply a change to the file as it is now, under a lock, and write it."""
-        if self._state is None:
+        if self._state is None or not self._remembers:
             return
         from filevault.system.locks import locked
 
@@ -292,7 +296,7 @@ class Trust:
                 failed(error)
 
     def _record(self, change: Callable[[dict[str, Any]], None]) -> None:
-        if self._state is None:
+        if self._state is None or not self._remembers:
             return
         if self._batch is None:
             self._update(change)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from filevault.exchange import store_key
+from filevault.vault.vault import Vault
 from tests.conditions.tools import tool
 from tests.samples import (
     EXAMPLE_SESSION_ID,
@@ -25,7 +27,7 @@ from tests.samples import (
 )
 from tests.worlds import aws_vault
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
-from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.in_process import InProcess, InProcessResult, picture
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.pass_store import GpgHome
 
@@ -285,13 +287,17 @@ def test_every_other_byte_of_the_file_stays_and_a_link_stays_a_link(
 def test_the_file_of_a_link_is_deleted_with_the_link(file_keeper: BackendMachine) -> None:
     home = file_keeper.machine.home
     source = _short_csv(file_keeper.machine, None)  # type: ignore[arg-type] # not used
-    link = home / "link_accessKeys.csv"
+    (home / "elsewhere").mkdir()
+    link = home / "elsewhere/link_accessKeys.csv"
     link.symlink_to(source.words[0])
+    copy = home / "copy.csv"
+    copy.write_bytes(Path(source.words[0]).read_bytes())
     done = run(file_keeper, "import", str(link), "--yes", "--remove-source")
     assert done.status == 0, done
     assert not os.path.lexists(link)
     assert not os.path.lexists(source.words[0])
     assert stored(file_keeper) == {"link": ONE}
+    assert f"{copy} still has the secret" in done.err
 
 
 def test_copies_and_histories_that_stay_are_named(file_keeper: BackendMachine) -> None:
@@ -591,11 +597,67 @@ def test_the_variable_of_the_other_vaults_passphrase_is_named(file_keeper: Backe
     assert stored(file_keeper) == BOTH
 
 
+def test_an_item_that_aws_vault_wrote_meanwhile_stays(
+    file_keeper: BackendMachine, monkeypatch: pytest.MonkeyPatch, gpg: GpgHome
+) -> None:
+    """After a rotation by AWS Vault its file may be the only place of the new key."""
+    source = _aws_vault(file_keeper.machine, gpg)
+    one, two = (file_keeper.machine.home / ".awsvault/keys" / name for name in BOTH)
+    real = store_key.verify
+
+    def verify(vault: Vault, name: str, text: bytes) -> None:
+        one.write_bytes(aws_vault.VECTOR)
+        real(vault, name, text)
+
+    monkeypatch.setattr(store_key, "verify", verify)
+    words = ("import", *source.words, "--yes", "--remove-source", "--json")
+    done = run(file_keeper, *words, source=source)
+    assert done.status == 12, done
+    assert "still in" in done.err
+    assert one.read_bytes() == aws_vault.VECTOR
+    assert not two.exists()
+    rows = {row["profile"]: row["removed_from_source"] for row in json.loads(done.out)}
+    assert rows == {"one": False, "two": True}
+
+
+def test_a_row_that_stays_is_not_said_to_be_removed(file_keeper: BackendMachine) -> None:
+    path = file_keeper.machine.home / "users.csv"
+    text = "User name,Password,Access key ID,Secret access key\r\n"
+    row = f"one,hunter2,{','.join(ONE)}\r\n"
+    path.write_text(f"{text}{row}two,,{','.join(TWO)}\r\n", newline="")
+    done = run(file_keeper, "import", str(path), "--yes", "--remove-source", "--json")
+    assert done.status == 12, done
+    assert "1 key is stored, but still in" in done.err
+    rows = {row["profile"]: row["removed_from_source"] for row in json.loads(done.out)}
+    assert rows == {"one": False, "two": True}
+    assert path.read_bytes() == f"{text}{row}".encode()
+    again = run(file_keeper, "import", str(path), "--yes", "--remove-source")
+    assert again.status == 12
+    assert "Took" not in again.out
+    assert stored(file_keeper) == BOTH
+
+
+@pytest.mark.parametrize("state", ["new", "present"])
+def test_a_dry_run_writes_nothing(file_keeper: BackendMachine, state: str) -> None:
+    machine = file_keeper.machine
+    _credentials(machine, None)  # type: ignore[arg-type] # not used
+    assert run(file_keeper, "import", "--yes", "--keep-source").status == 0
+    machine.state.rename(machine.home / "elsewhere")
+    if state == "present":
+        assert run(file_keeper, "status").status == 0
+    before = picture(machine.home)
+    assert run(file_keeper, "import", "--dry-run").status == 0
+    target = str(machine.home / "new")
+    assert run(file_keeper, "migrate", "--to", target, "--dry-run").status == 0
+    env = {**machine.env, "FILEVAULT_SOURCE_PASSPHRASE": PASSPHRASE}
+    words = ("--vault", target, "import", str(machine.vault), "--dry-run")
+    assert InProcess(env).run(*words).status == 0
+    assert picture(machine.home) == before
+
+
 def test_the_source_is_not_touched_if_an_item_reads_back_differently(
     file_keeper: BackendMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from filevault.vault.vault import Vault
-
     real = Vault.plaintext
     monkeypatch.setattr(Vault, "plaintext", lambda self, name: real(self, name) + b"x")
     _credentials(file_keeper.machine, None)  # type: ignore[arg-type] # not used

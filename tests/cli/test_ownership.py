@@ -311,9 +311,45 @@ def test_root_keeps_sessions_in_the_home_of_another_and_leaves_them_there(
         os.chown(path, APP, TEAM)
     theirs.env["FILEVAULT_TRUST_WRITERS_OF"] = str(theirs.config)
     scene.store()
+    settings = theirs.home / ".config/filevault/config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("log = true\n")
+    for path in (settings.parent.parent, settings.parent, settings):
+        os.chown(path, APP, TEAM)
+    trusted = (theirs.config, settings)
+    theirs.env["FILEVAULT_TRUST_WRITERS_OF"] = ":".join(map(str, trusted))
     theirs.ok("export", "jonsmith")
     theirs.ok("export", "jonsmith")
+    assert (theirs.state / "issued.log").stat().st_size
     assert len(scene.aws.calls) == 1
+    assert_all_theirs(theirs)
+
+
+def test_root_imports_nothing_that_another_user_chose_for_it(theirs: Machine) -> None:
+    """A link to root's own keys would put them into a vault that the other user opens."""
+    theirs.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    inside = InProcess(theirs.env)
+    assert inside.run("init").status == 0
+    own = theirs.home.parent / "credentials"
+    section = f"[work]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n"
+    own.write_text(section)
+    link = theirs.home / ".aws/credentials"
+    link.parent.mkdir()
+    link.symlink_to(own)
+    os.chown(link.parent, APP, TEAM)
+    os.chown(link, APP, TEAM, follow_symlinks=False)
+    words = ("import", "--yes", "--remove-source", "--no-config")
+    ended = inside.run(*words)
+    assert ended.status == 3, ended
+    assert "is a file of user 0" in ended.err
+    assert own.read_text() == section
+    assert not list(theirs.vault.glob("*.fv"))
+    link.unlink()
+    link.write_text(section)
+    os.chown(link, APP, TEAM)
+    ended = inside.run(*words)
+    assert ended.status == 0, ended
+    assert SECRET not in link.read_text()
     assert_all_theirs(theirs)
 
 

@@ -160,12 +160,15 @@ def test_a_folder_may_have_several_passphrases(tmp_path: Path) -> None:
     assert "another passphrase" in locked.reason
 
 
+@pytest.mark.parametrize("limit", ["MAX_TOTAL_ITERATIONS", "MAX_TOTAL_BYTES"])
 def test_the_work_for_a_whole_folder_is_bounded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(aws_vault_jwe, "MAX_TOTAL_ITERATIONS", 20_000)
     for name in "abcd":
         aws_vault.add(tmp_path, name, (KEY_ID, SECRET), WORD)
+    size = (tmp_path / "a").stat().st_size
+    values = {"MAX_TOTAL_ITERATIONS": 20_000, "MAX_TOTAL_BYTES": size * 5 // 2}
+    monkeypatch.setattr(aws_vault_jwe, limit, values[limit])
     with Folder.open(str(tmp_path)) as opened_folder:
         store = AwsVaultFolder(opened_folder)
     assert len(store.locked) == 2

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from filevault.credentials import AccessKey
-from filevault.errors import FilevaultError
+from filevault.errors import FilevaultError, UsageError
 from filevault.exchange.clear_copies import decode
 from filevault.exchange.formats import FILE_FORMATS, recognised
 from filevault.exchange.found_keys import Contents
@@ -154,6 +154,37 @@ def test_a_row_with_a_console_password_stays() -> None:
         f"bob,,{SECOND_ID},{OTHER_SECRET}\n", ""
     )
     assert "password" in csv.read(text, "file").keys[0].note
+
+
+@pytest.mark.parametrize("column", ["Notes", "Password", ""])
+def test_a_row_with_anything_beside_its_key_stays(column: str) -> None:
+    head = f"User name,Access key ID,Secret access key{column and ','}{column}\n"
+    text = f"{head}ann,{KEY_ID},{SECRET},precious\nbob,{SECOND_ID},{OTHER_SECRET},\n"
+    after = FILE_FORMATS["csv"].without(text, "file", {("ann", ONE), ("bob", TWO)})
+    assert after == f"{head}ann,{KEY_ID},{SECRET},precious\n"
+
+
+JSON_PAIR = f'"AccessKeyId": "{KEY_ID}", "SecretAccessKey": "{SECRET}"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{{JSON_PAIR}, "DatabasePassword": "precious"}}',
+        f'{{"AccessKey": {{{JSON_PAIR}}}, "other": "precious"}}',
+        f'{{"AccessKey": {{{JSON_PAIR}, "other": "precious"}}}}',
+    ],
+)
+def test_a_json_file_with_more_than_a_key_is_not_deleted(text: str) -> None:
+    with pytest.raises(UsageError, match="other values") as caught:
+        FILE_FORMATS["json"].without(text, "file", {("", ONE)})
+    assert "precious" not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_json_with_two_members_of_one_name_is_refused() -> None:
+    text = f'{{{JSON_PAIR}, "SecretAccessKey": "{OTHER_SECRET}"}}'
+    with pytest.raises(UsageError, match="not valid JSON"):
+        FILE_FORMATS["json"].read(text, "file")
 
 
 def test_settings_beside_a_key_come_with_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from filevault.cli import first_vault
@@ -120,7 +121,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return 0
     if not args.dry_run:
         _check_writable(choice, context)
-    opening = open_vault(choice, context) if choice.exists else None
+    remembers = not args.dry_run
+    opening = open_vault(choice, context, remembers=remembers) if choice.exists else None
     with opening or first_vault.open_or_make(args, choice, context) as opened:
         planned = plan_import(
             contents, opened.vault, wishes, lambda name: _hidden_by(name, context)
@@ -196,6 +198,7 @@ class _Import:
         self._planned = planned
         self._stored: set[str] = set()
         self._removed: set[str] = set()
+        self._left: list[PlannedKey] = []
         self._uncommitted: NotCommittedError | None = None
 
     def run(self) -> int:
@@ -225,6 +228,14 @@ class _Import:
             raise PartlyDoneError(
                 f"{count} key{' is' if count == 1 else 's are'} not imported",
                 hint="--dry-run shows the reasons",
+            )
+        if self._left:
+            names = ", ".join(printable(row.name) for row in self._left[:_NAMED])
+            raise PartlyDoneError(
+                f"{_count(self._left)} {_are(self._left)} stored, but still in "
+                f"{self._source.title}: {names}",
+                hint="what stands beside it there would be lost, or the source was changed "
+                "meanwhile: take it out yourself, or run the command again",
             )
         return 0
 
@@ -296,11 +307,14 @@ class _Import:
                 context.reporter.say(f"{source.title} stays as it is")
                 return
         self._verify_again(safe)
-        source.remove([row.found for row in safe], context)
-        self._removed = {row.name for row in safe}
-        if not args.json:
-            context.reporter.result(f"Took {_count(safe)} out of {source.title}.")
-        self._tell_what_stays([row.found._replace(name=row.name) for row in safe])
+        targets = [os.path.realpath(path) for path in source.paths]  # a link may go with its file
+        left = source.remove([row.found for row in safe], context)
+        self._left = [row for row in safe if row.found in left]
+        taken = [row for row in safe if row.found not in left]
+        self._removed = {row.name for row in taken} - {row.name for row in self._left}
+        if taken and not args.json:
+            context.reporter.result(f"Took {_count(taken)} out of {source.title}.")
+        self._tell_what_stays([row.found._replace(name=row.name) for row in safe], targets)
 
     def _verify_again(self, safe: Sequence[PlannedKey]) -> None:
         """Raise StorageError unless the vault has each key now: another process may remove one."""
@@ -311,14 +325,17 @@ class _Import:
                     "nothing was taken out of the source"
                 )
 
-    def _tell_what_stays(self, found: Sequence[FoundKey]) -> None:
-        """Say what removal cannot promise, and name the copies that are still there."""
+    def _tell_what_stays(self, found: Sequence[FoundKey], paths: Sequence[str]) -> None:
+        """Say what removal cannot promise, and name the copies that are still there.
+
+        `paths` are the files in the clear, not links to them.
+        """
         reporter = self._context.reporter
         keys = [each.key for each in found]
-        copies = sorted({copy for path in self._source.paths for copy in other_copies(path, keys)})
+        copies = sorted({copy for path in paths for copy in other_copies(path, keys)})
         for copy in copies:
             reporter.warn(f"{printable(copy)} still has the secret of a stored key")
-        for path in self._source.paths:
+        for path in paths:
             repository = repository_of(path)
             if repository is not None:
                 reporter.warn(
@@ -326,13 +343,13 @@ class _Import:
                     "keys"
                 )
         caches = clear_caches(self._context.settings.home_if_known)
-        if caches and self._source.paths:
+        if caches and paths:
             folders = ", ".join(map(printable, caches))
             reporter.say(
                 f"other programs keep sessions in the clear in {folders}: "
                 "delete what you do not need any more"
             )
-        if self._source.paths:
+        if paths:
             word = " ".join(shell_word(each.name) for each in found[:_NAMED])
             reporter.say(
                 "the keys were in the clear: backups, snapshots and the disk itself may keep them, "
