@@ -47,12 +47,13 @@ $(VENV): pyproject.toml
 $(DEMO): pyproject.toml bin/filevault
 	$(need-python)
 	@echo "Making .demo, an environment with the packages that filevault needs (once, ten seconds)."
-	@$(PYTHON) -m venv --clear .demo
+	@$(PYTHON) -m venv --clear --without-pip .demo
 	@$(PYTHON) -c 'import tomllib; \
 		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
 		> .demo/requirements
-	@.demo/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-		--requirement .demo/requirements
+	@if $(PYTHON) -m pip --version >/dev/null 2>&1; then pip="$(PYTHON) -m pip --python .demo/bin/python"; \
+		else $(PYTHON) -m venv .demo; pip=".demo/bin/python -m pip"; fi; \
+		$$pip install --quiet --disable-pip-version-check --no-compile --requirement .demo/requirements
 	@.demo/bin/python -c 'import os, sysconfig; \
 		open(sysconfig.get_path("purelib") + "/filevault.pth", "w").write(os.getcwd() + "\n")'
 	@{ echo "#!$(CURDIR)/.demo/bin/python"; tail -n +2 bin/filevault; } > .demo/bin/filevault

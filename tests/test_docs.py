@@ -240,6 +240,7 @@ def test_what_the_command_loses_and_gets_is_told_completely() -> None:
         "AWS_EC2_METADATA_V1_DISABLED",
         "AWS_SHARED_CREDENTIALS_FILE",
         "AWS_CREDENTIAL_PROFILES_FILE",
+        "AWS_SDK_LOAD_CONFIG",
         MARKER,
     }
 

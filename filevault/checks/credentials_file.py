@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.checks.diagnosis import Diagnosis
 from filevault.checks.finding import WARNING, Finding
 from filevault.config.aws_config import AwsConfig
+from filevault.config.inheritance import profile_header
 from filevault.errors import FilevaultError
 from filevault.system.printable import printable, shell_word
 
@@ -55,7 +56,7 @@ def _findings(machine: MachineState) -> Iterator[Finding]:
     yield from _clear(path, keys)
     for each in found:
         if each.section_type == "profile" and each.name != "default":
-            message = f"[profile {printable(each.name, 80)}] is a profile with the word in its name"
+            message = f"{profile_header(each.name)} is a profile with the word in its name"
             hint = f"write [{printable(each.name, 80)}] there, without the word profile"
             yield Finding(printable(path), "credentials", WARNING, message, hint=hint)
     config = machine.config_if_read()

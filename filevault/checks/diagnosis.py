@@ -38,7 +38,8 @@ class MachineState(Record):
     """Access to what the checks look at; nothing of it remembers, changes or asks.
 
     `clock` returns Unix seconds. `choice` returns the chosen vault, `open_vault` opens it without
-    a pin and with nothing to write; both raise as their commands do. `terminal` is whether a
+    a pin and with nothing to write, `names` returns the names of its keys; all raise as their
+    commands do. `terminal` is whether a
     person could be asked. `online` is whether AWS may be asked.
     """
 
@@ -46,6 +47,7 @@ class MachineState(Record):
     clock: Callable[[], float]
     choice: Callable[[], VaultChoice]
     open_vault: Callable[[], AbstractContextManager[Vault]]
+    names: Callable[[], frozenset[str]]
     aws_config: Callable[[], AwsConfig]
     key_cache: Callable[[], KeyCache]
     terminal: bool
@@ -70,15 +72,14 @@ class MachineState(Record):
         except FilevaultError:
             return None
 
-    def stored_names(self) -> set[str]:
+    def stored_names(self) -> frozenset[str]:
         """Return the names of the stored keys, none if the vault cannot be read."""
         if self.vault_if_chosen() is None:
-            return set()
+            return frozenset()
         try:
-            with self.open_vault() as vault:
-                return set(vault.names())
+            return self.names()
         except FilevaultError:
-            return set()
+            return frozenset()
 
     def home(self) -> str | None:
         """Return the home directory, None if it is unknown."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CACHES = (
     (".aws/cli/cache", "delete its files; the AWS CLI makes them for roles of its own profiles"),
     (".aws/sso/cache", "aws sso logout, or delete its files; filevault sso login encrypts its own"),
-    (".aws/login/cache", "filevault signin PROFILE --adopt takes a session over; aws logout"),
+    (".aws/login/cache", "aws logout, or delete its files; filevault signin encrypts its own"),
     (".aws/boto/cache", "delete its files"),
     (".awsume/cache", "delete its files"),
 )

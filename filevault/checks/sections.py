@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault.checks.diagnosis import Diagnosis
 from filevault.checks.finding import WARNING, Finding
+from filevault.config.inheritance import profile_header
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _findings(config: AwsConfig) -> Iterator[Finding]:
         if each.section_type == "":
             if each.name not in _OTHER:
                 message = f"line {each.line}: [{shown}] is no profile, and SDKs ignore it"
-                yield Finding(subject, "section", WARNING, message, hint=_header_hint(shown))
+                yield Finding(subject, "section", WARNING, message, hint=_header_hint(each.name))
         elif each.section_type == "profile":
             defaults += each.name == "default"
             if any(mark in each.name for mark in _UNUSUAL) or not each.name.isascii():
@@ -46,6 +47,6 @@ def _findings(config: AwsConfig) -> Iterator[Finding]:
         yield Finding(subject, "section", WARNING, message, hint="delete one of the two")
 
 
-def _header_hint(shown: str) -> str:
-    name = shown.partition(" ")[2] if shown.lower().startswith("profile ") else shown
-    return f'write [profile {name}]; a name with blanks needs quotes: [profile "a b"]'
+def _header_hint(name: str) -> str:
+    first, _, rest = name.partition(" ")
+    return f"write {profile_header(rest if first.lower() == 'profile' and rest else name)}"

@@ -136,10 +136,10 @@ class ServedCommand:
         return found._replace(metadata=MetadataVariables(uri, self._args.imds_v1))
 
     def _say_overridden(self) -> None:
-        """Print that a safeguard of the user's is set otherwise for the command."""
+        """Print that a safeguard of the user's does not hold for the command."""
         if self._context.settings.get("AWS_EC2_METADATA_DISABLED") not in (None, "false"):
             self._context.reporter.say(
-                "AWS_EC2_METADATA_DISABLED is false for the command, because of --ec2-server"
+                "AWS_EC2_METADATA_DISABLED is not set for the command, because of --ec2-server"
             )
 
     def _serve(

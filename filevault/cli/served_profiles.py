@@ -162,7 +162,7 @@ class ServedProfiles:
             obtainer = Obtainer(self._options(order), context, self._choice, opened)
             issued = obtainer.credentials(plan)
             keys = self._keys(opened) if opened is not None and order.attended else ()
-        outcome = Outcome(order.served, issued.credentials, issued.account_id)
+        outcome = Outcome(order.served, issued.credentials, issued.account_id, plan.region)
         if issued.credentials.session_token is None or issued.credentials.expiration is None:
             outcome = Outcome(
                 order.served,

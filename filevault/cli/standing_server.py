@@ -141,7 +141,7 @@ class StandingServer:
                 host,
                 renewals,
                 only,
-                lambda: Instance(profile.plan.region, only.account_id),
+                lambda: Instance(only.region or profile.plan.region, only.account_id),
                 any_user=self._args.allow_local_users,
                 version_1=self._args.imds_v1,
             )

@@ -29,7 +29,7 @@ OVERRIDDEN = (
     "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_CREDENTIAL_PROFILES_FILE",
 )
-"""What `exec` sets for SDKs against the user's own value, which MARKER therefore contains."""
+"""What `exec` sets or removes for SDKs against the user's own value, which MARKER then contains."""
 
 _MAX_MARKER = 32 << 10  # characters
 _MAX_MARKED = 512
@@ -168,7 +168,8 @@ def marker_text(values: Mapping[str, str], former: Mapping[str, str] | None = No
 def unchanged_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Return the settings that an outer filevault set and that were not changed since.
 
-    The values are those that the user had given before, None for none. MARKER is input from
+    The values are those that the user had given before, None for none; among the settings are
+    those that it removed. MARKER is input from
     outside: it can name settings and `OVERRIDDEN` only, and a text that `marker_text` would not
     write names none.
     """
@@ -188,7 +189,8 @@ def unchanged_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
             former[name] = value
         elif environ.get(name) == value:
             found[name] = None
-    return {name: former.get(name) for name in found}
+    removed = {name: value for name, value in former.items() if name not in environ}
+    return {name: former.get(name) for name in found} | removed
 
 
 def _escaped(value: str) -> str:

@@ -15,8 +15,6 @@ CHAIN = "FILEVAULT_PROFILE_CHAIN"
 _CLI_CHAIN = "_AWS_CLI_PROFILE_CHAIN"
 """The same of the AWS CLI, for `aws configure export-credentials`."""
 
-_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
-
 _DEEPEST = 8  # processes that run each other; the AWS CLI allows 4
 _MAX_CHAIN = 8 << 10  # characters
 
@@ -26,29 +24,23 @@ def chained_environment(
 ) -> dict[str, str]:
     """Return the environment for the program that a setting of a profile names.
 
-    It has the profile as the last of the chain, and no variable that names one of these profiles.
-    Raises ProfileLoopError if a program of that profile is running already, here or in the AWS
-    CLI, or if too many of them run each other.
+    The profile is the last of its chain. Raises ProfileLoopError if a program of that profile is
+    running already, here or in the AWS CLI, or if too many of them run each other.
     """
-    chain = _longer_chain(environment, profile, setting)
-    made = {**environment, CHAIN: _written(chain)}
-    for name in _PROFILES:  # the AWS CLI would run the same program again
-        if made.get(name) in chain:
-            del made[name]
-    return made
-
-
-def _longer_chain(environment: Mapping[str, str], profile: str, setting: str) -> list[str]:
-    chain = _row(environment.get(CHAIN, ""))
+    chain = profiles_in(environment)
     if profile in (*chain, *_row(environment.get(_CLI_CHAIN, ""))):
         raise ProfileLoopError(
             f"{setting} of profile {printable(profile)!r} runs itself",
-            hint="the program asks for the profile that it serves: let it ask for another one, or "
-            "store a key",
+            hint="the program asks for the profile that it serves: let it ask for another one",
         )
     if len(chain) >= _DEEPEST:
         raise ProfileLoopError(f"more than {_DEEPEST} programs of profiles run each other")
-    return [*chain, profile]
+    return {**environment, CHAIN: _written([*chain, profile])}
+
+
+def profiles_in(environment: Mapping[str, str]) -> list[str]:
+    """Return the profiles whose programs are running, by the environment of the last one."""
+    return _row(environment.get(CHAIN, ""))
 
 
 def _written(chain: list[str]) -> str:

@@ -189,7 +189,7 @@ class Settings:
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
         # botocore would read them in this process.
         former = unchanged_settings(environ)
-        outer = {name: environ.pop(name) for name in former}
+        outer = {name: environ.pop(name) for name in former if name in environ}
         environ.update({name: value for name, value in former.items() if value is not None})
         if MARKER in environ:
             outer[MARKER] = environ.pop(MARKER)

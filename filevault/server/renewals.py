@@ -156,6 +156,7 @@ class Renewals:
         if outcome.credentials is not None:
             had_failed = served.failure is not None and served.credentials is not None
             served.succeed(outcome.credentials, outcome.account_id, now)
+            served.region = outcome.region
             if had_failed:
                 self._warn(f"the credentials of {served.name} are renewed again")
         else:

@@ -52,7 +52,7 @@ class Order(Record):
 
 
 class Outcome(Record):
-    """The outcome of an order: credentials with their account, or why there are none.
+    """The outcome of an order: credentials with their account and region, or why there are none.
 
     `status` is the exit status of the error, `hint` what to do about it.
     """
@@ -62,6 +62,7 @@ class Outcome(Record):
     served: int
     credentials: Credentials | None = None
     account_id: str | None = None
+    region: str | None = None
     failure: str | None = None
     hint: str | None = None
     status: int = 0

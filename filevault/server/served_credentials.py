@@ -57,6 +57,8 @@ class ServedCredentials:
         self.on_demand = on_demand
         self.credentials: Credentials | None = None
         self.account_id: str | None = None
+        self.region: str | None = None
+        """The region of the plan by which they were obtained."""
         self.failure: str | None = None
         """Why the last attempt failed, None if it did not."""
         self.is_renewing = False

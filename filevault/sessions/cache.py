@@ -219,9 +219,9 @@ class SessionCache:
             if owner is None:
                 continue
             for entry in folder.entries():
-                named = session_file.parse_name(entry.name)
-                if named is not None and entry.is_file(follow_symlinks=False):
-                    found.append(ListedSession(owner, named.operation, named.expiration))
+                parts = session_file.split_name(entry.name)
+                if parts is not None and entry.is_file(follow_symlinks=False):
+                    found.append(ListedSession(owner, parts[0], parts[2]))
         return found
 
     def check_files(self, key: bytes) -> Iterator[tuple[str, FilevaultError | None]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.sources.source import SourceDependencies
 
+_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+
 _SETTING = "credential_process"
 _TIMEOUT = 120.0  # seconds; it may ask a person
 
@@ -102,7 +104,7 @@ class ProcessOutputProvider(CredentialProvider):
         Raises ProgramError if it is missing or too slow, ProviderError if it fails or prints
         something else, ProfileLoopError if it would run itself.
         """
-        from filevault.config.program_chain import chained_environment
+        from filevault.config.program_chain import chained_environment, profiles_in
         from filevault.sources.outside_credentials import read_credentials
         from filevault.system import programs
         from filevault.system.json_object import parse_object
@@ -111,6 +113,9 @@ class ProcessOutputProvider(CredentialProvider):
         environment = chained_environment(
             settings.program_environment(), self._step.profile, _SETTING
         )
+        for name in _PROFILES:  # the AWS CLI would run the same program again
+            if environment.get(name) in profiles_in(environment):
+                del environment[name]
         origin = f"{_SETTING} of profile {printable(self._step.profile)!r}"
         words = programs.split(self._step.command, origin)
         result = programs.run(words, environment, origin=origin, timeout=_TIMEOUT, terminal=True)

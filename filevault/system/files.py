@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import stat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Self
 
 from filevault.errors import StorageError, UnsyncedError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_name = attrgetter("name")
 _CHUNK = 16 << 10  # read(2) allocates a buffer of this size, and most files are small
 _LINK_HINT = "only the folder of the whole store may be a link: link that instead"
 
@@ -166,7 +168,7 @@ class Folder:
         except OSError as error:
             self._spoil("a folder cannot be opened")
             raise self._refusal(error, "open", name) from error
-        if self.inputs is not None:
+        if self.inputs is not None and self.inputs.doubt is None:
             self.inputs.seen(self.join(name), os.fstat(fd))
         return Folder(fd, self.join(name), self.warn, self.inputs)
 
@@ -304,11 +306,12 @@ class Folder:
     def entries(self) -> list[os.DirEntry[str]]:
         """Return the directory's entries, sorted by name."""
         try:
-            before = os.fstat(self.fd)
+            noted = self.inputs if self.inputs is not None and self.inputs.doubt is None else None
+            before = None if noted is None else os.fstat(self.fd)
             with os.scandir(self.fd) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-            if self.inputs is not None:
-                self.inputs.read(self.path, before, os.fstat(self.fd))
+                entries = sorted(found, key=_name)
+            if noted is not None and before is not None:
+                noted.read(self.path, before, os.fstat(self.fd))
             return entries
         except OSError as error:
             raise storage_error(error, "read", self.path) from error

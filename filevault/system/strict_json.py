@@ -19,6 +19,7 @@ MAX_FOREIGN_DEPTH = 32
 """Limit of levels in other programs' JSON; Python's parser fails at about a thousand."""
 
 _PART = r'"(?:[^"\\]|\\.)*"?|[][{}]'
+_TEXTS = frozenset({str})
 _BLANK = " \t\n\r"  # RFC 8259 §2
 
 
@@ -173,7 +174,10 @@ def is_too_deep(text: str, limit: int = MAX_FOREIGN_DEPTH) -> bool:
 def _check_depth(value: dict[str, Any] | list[Any], depth: int) -> None:
     if depth == 0:
         raise _RefusedError("too many levels")
-    for member in value.values() if isinstance(value, dict) else value:
+    members = value.values() if isinstance(value, dict) else value
+    if _TEXTS.issuperset(map(type, members)):
+        return
+    for member in members:
         member_type = type(member)
         if member_type is dict or member_type is list:
             _check_depth(member, depth - 1)

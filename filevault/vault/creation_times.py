@@ -1,4 +1,4 @@
-"""`index.json`, the creation times of a `file` vault's keys as this machine last read them.
+"""`index`, the creation times of a `file` vault's keys as this machine last read them.
 
 `list` shows them, and reads a file's header only if its witness has changed: what stat(2) says of
 it. Nothing else is decided by them (`docs/format.md` §9).
@@ -10,23 +10,28 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError
-from filevault.system.strict_json import dumps, loads_nested
 from filevault.system.times import parse_time
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from filevault.system.files import Folder
     from filevault.vault.item_store import ItemStore
 
     CreationTime = tuple[int, str | None]
+    Entry = tuple[int, ...]
 
-_FILE = "index.json"
-_FORMAT = "filevault/1"
+_FILE = "index"
+_FORMAT = b"filevault/2"
 _LIMIT = 16 << 20
-_ORIGINS = ("iam", "add", "")
-_DIGITS = 12  # of the last second that `parse_time` reads
+_ORIGINS = (None, "iam", "add")
+_NO_TIME = len(_ORIGINS)
+_WITNESS = 9  # numbers: seven of stat(2), two times in nanoseconds
+_NUMBERS = _WITNESS + 2
+_BYTES = 8  # of a number
+_LATEST = 10**12  # later than the last second that `parse_time` reads
+_LARGEST = 2**63 - 1
 _SETTLED = 3_000_000_000
 """Nanoseconds for which a file must not have been changed before it is read.
 
@@ -56,8 +61,9 @@ class CreationTimes:
         self._read = read
         self._size = size
         self._now = now
-        self._recorded: Mapping[str, object] = {}
-        self._present: dict[str, str] = {}
+        self._recorded: dict[str, Entry] = {}
+        self._present: dict[str, Entry] = {}
+        self._is_new = False
 
     def of(self, items: ItemStore) -> dict[str, CreationTime | None]:
         """Return the names of all items, sorted, each with its time.
@@ -66,36 +72,43 @@ class CreationTimes:
         """
         self._recorded = recorded = self._load()
         self._present = present = {}
+        self._is_new = False
         found: dict[str, CreationTime | None] = {}
-        for name, folder, entry in items.files():
-            line = recorded.get(name)
-            if type(line) is str:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue  # another process has deleted it
-                witness, _, shown = line.partition(":")
-                if witness == _witness(status):
+        for folder, files in items.files():
+            for name, file in files:
+                entry = recorded.get(name)
+                if entry is not None:
                     try:
-                        found[name] = _parsed(shown)
-                    except ValueError:
-                        pass  # as a changed one
-                    else:
-                        present[name] = line
+                        status = file.stat(follow_symlinks=False)
+                    except OSError:
+                        continue  # another process has deleted it
+                    if (
+                        # As `_witness`, which would take longer than stat(2) for thousands.
+                        status[:7] == entry[:7]
+                        and status.st_mtime_ns == entry[7]
+                        and status.st_ctime_ns == entry[8]
+                    ):
+                        origin = entry[10]
+                        found[name] = None if origin == _NO_TIME else (entry[9], _ORIGINS[origin])
+                        present[name] = entry
                         continue
-            found[name] = self._time(name, folder, entry.name)
+                found[name] = self._time(name, folder, file.name)
         return {name: found[name] for name in sorted(found)}
 
     def record(self, state: Folder) -> None:
         """Write what `of` found, if it has changed; a failure has no consequence."""
-        if self._present != self._recorded:
-            data = dumps({"format": _FORMAT, "items": self._present})
+        if self._is_new or len(self._present) != len(self._recorded):
+            from array import array
+
+            numbers = array("q", [number for entry in self._present.values() for number in entry])
+            names = "\n".join(self._present).encode()
+            data = b"%b %d\n%b%b" % (_FORMAT, len(self._present), numbers.tobytes(), names)
             if len(data) <= _LIMIT:
                 try:
                     state.write(_FILE, data)
                 except FilevaultError:
                     return
-            self._recorded = self._present
+            self._recorded, self._is_new = self._present, False
 
     def _time(self, name: str, folder: Folder, file: str) -> CreationTime | None:
         """Return the time in the header of an item's file."""
@@ -107,43 +120,50 @@ class CreationTimes:
         except ValueError:
             found = None
         if status is not None and max(status.st_mtime_ns, status.st_ctime_ns) < before - _SETTLED:
-            shown = "" if found is None else f"{found[0]} {found[1] or ''}"
-            self._present[name] = f"{_witness(status)}:{shown}"
+            time_and_origin = (0, _NO_TIME) if found is None else (found[0], _origin(found[1]))
+            entry = (*_witness(status), *time_and_origin)
+            if max(entry) <= _LARGEST and time_and_origin[0] >= 0 and "\n" not in name:
+                self._present[name] = entry
+                self._is_new = True
         return found
 
-    def _load(self) -> Mapping[str, object]:
-        """Return a line for each item; none if the file is missing, damaged or too long."""
+    def _load(self) -> dict[str, Entry]:
+        """Return an entry for each item; none if the file is missing, damaged or too long."""
         if self._state is None:
             return {}
         try:
             data = self._state.read(_FILE, _LIMIT, own=True)
-            content = loads_nested(data, _FILE, 2) if len(data) <= _LIMIT else {}
         except (FileNotFoundError, FilevaultError):
             return {}
-        items = content.get("items")
-        return items if content.get("format") == _FORMAT and isinstance(items, dict) else {}
+        return _parsed(data) if len(data) <= _LIMIT else {}
 
 
-def _parsed(shown: str) -> CreationTime | None:
-    """Return the time in a line. Raises ValueError for what `CreationTimes` does not write."""
-    if not shown:
-        return None
-    seconds, _, origin = shown.partition(" ")
-    digits = seconds.isascii() and seconds.isdecimal() and len(seconds) <= _DIGITS
-    if not digits or origin not in _ORIGINS:
-        raise ValueError("not a time")
-    return int(seconds), origin or None
+def _parsed(data: bytes) -> dict[str, Entry]:
+    """Return the entries in a file, without any loop over them: there may be ten thousand."""
+    head, _, rest = data.partition(b"\n")
+    kind, _, count = head.partition(b" ")
+    if kind != _FORMAT or not count.isdigit() or len(count) > len(str(_LIMIT)):
+        return {}
+    end = int(count) * _NUMBERS * _BYTES
+    try:
+        names = rest[end:].decode("utf-8").split("\n")
+        numbers = memoryview(rest)[:end].cast("q").tolist()
+    except (UnicodeDecodeError, TypeError):
+        return {}
+    times, origins = numbers[_WITNESS::_NUMBERS], numbers[_WITNESS + 1 :: _NUMBERS]
+    if len(names) != int(count) or len(times) != int(count) or len(numbers) * _BYTES != end:
+        return {}
+    if not (min(times) >= 0 and max(times) < _LATEST):
+        return {}
+    if not (min(origins) >= 0 and max(origins) <= _NO_TIME):
+        return {}
+    return dict(zip(names, zip(*[iter(numbers)] * _NUMBERS, strict=True), strict=True))
 
 
-def _witness(status: os.stat_result) -> str:
+def _origin(origin: str | None) -> int:
+    return _ORIGINS.index(origin) if origin in _ORIGINS else 0
+
+
+def _witness(status: os.stat_result) -> tuple[int, ...]:
     """Return what shows that a file is the one that was read, and has not been changed since."""
-    # Hexadecimal: the decimal digits of a time in nanoseconds take three times as long.
-    return "%x %x %x %x %x %x %x" % (  # noqa: UP031 - format takes twice as long
-        status.st_ino,
-        status.st_ctime_ns,
-        status.st_mtime_ns,
-        status.st_size,
-        status.st_dev,
-        status.st_uid,
-        status.st_mode,
-    )
+    return (*status[:7], status.st_mtime_ns, status.st_ctime_ns)

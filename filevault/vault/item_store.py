@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
 from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable, shell_word
-from filevault.vault.names import decode_path, encode_name
+from filevault.vault.names import all_plain, decode_path, encode_name
 
 if TYPE_CHECKING:
     import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
     from filevault.system.permissions import Permissions
 
-    ItemFile = tuple[str, Folder, os.DirEntry[str]]
+    ItemFile = tuple[str, os.DirEntry[str]]
 
 _ITEM_LIMIT = 1 << 20
 _DEPTH_LIMIT = 64
@@ -48,30 +48,54 @@ class ItemStore:
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
-        return sorted(name for name, _, _ in self.files())
+        return sorted(name for _folder, items in self.files() for name, _file in items)
 
-    def files(self) -> Iterator[ItemFile]:
-        """Yield each item's name, its folder, open until the next step, and its file."""
+    def files(self) -> Iterator[tuple[Folder, list[ItemFile]]]:
+        """Yield each folder, open until the next step, and the name and file of each item in it."""
         try:
             with self._folder(()) as root:
                 yield from self._walk(root, "", 0)
         except FileNotFoundError:
             return
 
-    def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[ItemFile]:
+    def _walk(
+        self, folder: Folder, prefix: str, depth: int
+    ) -> Iterator[tuple[Folder, list[ItemFile]]]:
         suffix = self._suffix
-        for entry in folder.entries():
-            file = entry.name
-            if file.startswith("."):
-                continue
-            if file.endswith(suffix):
-                name = self._name(folder, prefix, file)
-                if name is not None and entry.is_file(follow_symlinks=False):
-                    yield name, folder, entry
-            elif depth < _DEPTH_LIMIT and entry.is_dir(follow_symlinks=False):
-                yield from self._walk_into(folder, file, prefix, depth)
+        end = -len(suffix)
+        entries = folder.entries()
+        # For thousands, a slice takes less than a call of `endswith`.
+        files = [entry for entry in entries if entry.name[end:] == suffix]
+        yield folder, self._items(folder, prefix, files)
+        if depth < _DEPTH_LIMIT and len(files) != len(entries):
+            for entry in entries:
+                file = entry.name
+                if file[0] == "." or file.endswith(suffix):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._walk_into(folder, file, prefix, depth)
 
-    def _walk_into(self, folder: Folder, name: str, prefix: str, depth: int) -> Iterator[ItemFile]:
+    def _items(self, folder: Folder, prefix: str, files: list[os.DirEntry[str]]) -> list[ItemFile]:
+        """Return those of a folder's files with the suffix that are items, with their names."""
+        end = -len(self._suffix)
+        names = [entry.name[:end] for entry in files]
+        if all_plain(names) and (not prefix or all_plain(prefix[:-1].split("/"))):
+            return [
+                (prefix + name, entry)
+                for name, entry in zip(names, files, strict=True)
+                if entry.is_file(follow_symlinks=False)
+            ]
+        found = []
+        for entry in files:
+            if not entry.name.startswith("."):
+                name = self._name(folder, prefix, entry.name)
+                if name is not None and entry.is_file(follow_symlinks=False):
+                    found.append((name, entry))
+        return found
+
+    def _walk_into(
+        self, folder: Folder, name: str, prefix: str, depth: int
+    ) -> Iterator[tuple[Folder, list[ItemFile]]]:
         """Walk a folder; one that was deleted by another process or cannot be opened has no items.
 
         Such a folder (`lost+found`, for example) must not stop the listing.
@@ -122,12 +146,13 @@ class ItemStore:
         folders = [encoded]
         if self._literal and literal != encoded and not any(p[:1] in ("", ".") for p in literal):
             folders.append(literal)
-        found = set()
+        found: set[str] = set()
         for parts in folders:
             # As in a listing, a folder that cannot be opened has no items.
             with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
                 prefix = "/".join((*parts, ""))
-                found |= {name for name, _, _ in self._walk(there, prefix, _DEPTH_LIMIT)}
+                for _folder, items in self._walk(there, prefix, _DEPTH_LIMIT):
+                    found |= {name for name, _file in items}
         return sorted(found)
 
     def path(self, name: str) -> str:

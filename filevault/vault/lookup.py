@@ -55,7 +55,7 @@ class ItemLookup:
 
     def keys(self, names: Sequence[str]) -> list[str]:
         """Return the names that are keys, of the sorted names of items; a pair is one key."""
-        names = [name for name in names if not name.startswith(_TOTP)]
+        names = [name for name in names if name[: len(_TOTP)] != _TOTP]
         if not self._shared:
             return names
         from filevault.vault import split_entries

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from filevault.errors import UsageError
 from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _PART_LIMIT = 255  # bytes in a file name, on every file system that matters
 
@@ -22,6 +26,17 @@ _SEQUENCE = r"((?:%[0-9A-F]{2})+)"
 def _is_plain(text: str) -> bool:
     """Return whether a name certainly encodes to itself, as nearly all do."""
     return text.isascii() and text.replace("-", "_").isidentifier() and text[0] != "-"
+
+
+def all_plain(texts: Collection[str]) -> bool:
+    """Return whether each of the texts certainly encodes to itself; there may be thousands."""
+    together = "".join(texts)
+    return (
+        together.isascii()
+        and together.replace("-", "_").isidentifier()
+        # Neither empty nor with a digit or a hyphen in front, which was tested for one of them.
+        and all(first.isidentifier() for first in {text[:1] for text in texts})
+    )
 
 
 def _percent(text: str) -> str:

@@ -155,7 +155,8 @@ class Vault:
             found = times.of(self.items)
             if self.state is not None:
                 times.record(self.state)
-            return {name: found[name] for name in self.lookup.keys(list(found))}
+            keys = self.lookup.keys(list(found))
+            return found if len(keys) == len(found) else {name: found[name] for name in keys}
         return {name: self._created(name) for name in self.names()}
 
     def _created(self, name: str) -> CreationTime | None:

@@ -716,6 +716,19 @@ def test_the_question_depends_on_user_groups_namespaces_and_encoding(
             assert lane.ask() == "no answer is cached", name
 
 
+def test_after_another_installation_of_the_same_version_the_question_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a distribution that mends a fault and keeps the version."""
+    installed = tmp_path / "question.py"
+    shutil.copy2(question.__file__, installed)
+    monkeypatch.setattr(question, "__file__", str(installed))
+    before = question.ask(list(EXEC), {b"HOME": b"/"}).digest
+    assert question.ask(list(EXEC), {b"HOME": b"/"}).digest == before
+    copy_over(installed)
+    assert question.ask(list(EXEC), {b"HOME": b"/"}).digest != before
+
+
 # The end of an answer
 
 

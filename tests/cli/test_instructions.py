@@ -105,14 +105,14 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 def _remember_creation_times(machine: Machine) -> None:
-    """Write `index.json` as a later run does, so that the counted one does not write it."""
+    """Write `index` as a later run does, so that the counted one does not write it."""
     (state,) = (path for path in machine.state.iterdir() if len(path.name) == 32)
     with Folder.open(str(state)) as folder, Folder.open(str(machine.vault)) as store:
         later = time.time_ns() + 60 * 10**9
         times = CreationTimes(folder, envelope.created, envelope.HEAD_SIZE, lambda: later)
         assert times.of(ItemStore(store, ".fv"))
         times.record(folder)
-    assert (state / "index.json").exists()
+    assert (state / "index").exists()
 
 
 @pytest.mark.parametrize("words", [("exec", "p0", "--", "/bin/true"), ("list",)])

@@ -91,6 +91,8 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "rename": [("rename", "jonsmith", "jon", "--config")],
     "copy": [("copy", "jonsmith", "jon")],
     "migrate": [("migrate", "--to", "second", "--yes"), ("migrate", "--to", "third", "--dry-run")],
+    "doctor": [("doctor",), ("doctor", "--json")],
+    "log": [("export", "admin"), ("log",), ("log", "--json")],
     "verify": [("export", "admin"), ("verify",), ("verify", "--online", "--json")],
     "clear": [("clear",)],
     "completion": [("completion", "zsh")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import os
@@ -18,8 +19,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conditions.other_user import NOBODY, as_user, needs_root
+from tests.conditions.two_machines import two_machines
 from tests.interop.recorder import Recorder
-from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.aws_machine import REGION, AwsMachine
 from tests.worlds.served_command import TIMEOUT, children, has_ended
 from tests.worlds.standing_server import StandingServer
 
@@ -101,6 +103,32 @@ def test_a_changed_config_is_read_at_a_hang_up(ready: AwsMachine) -> None:
         assert "the configuration is not used" in warning
         assert str(machine.config) in warning
         assert server.get("admin").body["AccessKeyId"] == second
+
+
+def test_the_region_of_a_metadata_endpoint_is_that_of_the_changed_config(
+    ready: AwsMachine,
+) -> None:
+    machine = ready.machine
+    with machine.popen("serve", "--ec2", "--imds-v1", "admin") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().decode().strip() for _ in range(3)]
+        uri = urlsplit(lines[1].partition("=")[2])
+
+        def region() -> str:
+            connection = http.client.HTTPConnection("127.0.0.1", uri.port or 0, timeout=TIMEOUT)
+            with contextlib.closing(connection):
+                connection.request("GET", "/latest/meta-data/placement/region")
+                return connection.getresponse().read().decode()
+
+        assert region() == REGION
+        machine.config.write_text(machine.config.read_text().replace(REGION, "eu-south-2"))
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + TIMEOUT
+        while region() != "eu-south-2":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_without_its_renewing_process_it_ends_so_that_it_is_started_again(
@@ -399,3 +427,42 @@ def test_options_that_do_not_go_together(
     ran = ready.machine.run("serve", *argv, env=RUN)
     assert ran.status == 2
     assert message in ran.err
+
+
+# Prints the status of each request, PUT for a token of the metadata service and GET.
+OTHER_MACHINE = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], 9911, timeout=20)
+for method, path in (("PUT", "/latest/api/token"), ("GET", "/"), ("GET", "/healthcheck")):
+    connection.request(method, path, headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    response = connection.getresponse()
+    response.read()
+    print(response.status, end=" ")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "other"),
+    [
+        (("--ec2",), "200 401 401 ", "403 403 403 "),
+        (("--ec2", "--allow-local-users"), "200 401 401 ", "403 403 403 "),
+        (("--ec2", "--allow-local-users", "--imds-v1"), "200 404 404 ", "403 403 403 "),
+        ((), "401 401 200 ", "401 401 200 "),
+    ],
+)
+def test_another_machine_gets_nothing_from_a_metadata_endpoint(
+    ready: AwsMachine, options: tuple[str, ...], own: str, other: str
+) -> None:
+    """Nor from a container endpoint without the token. What listens at loopback it cannot reach."""
+    with two_machines() as machines:
+        ready.machine.launcher = (*machines.first, *ready.machine.launcher)
+        listen = ("--listen", f"{machines.address}:9911", "--insecure-listen", "--lazy")
+        env: dict[str, str | None] = {"XDG_RUNTIME_DIR": str(ready.machine.home)}
+        with ready.machine.popen("serve", *options, *listen, "admin", env=env) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"# admin\n"
+            ask = (sys.executable, "-c", OTHER_MACHINE, machines.address)
+            assert subprocess.check_output([*machines.second, *ask], text=True) == other
+            assert subprocess.check_output([*machines.first, *ask], text=True) == own
+            process.terminate()
+            assert process.wait(20) == 0

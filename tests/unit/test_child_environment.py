@@ -262,8 +262,18 @@ def test_what_an_endpoint_overrides_is_the_users_again_inside(
     assert {name: value for name, value in plain.items() if name in OVERRIDDEN} == own
 
 
+@pytest.mark.parametrize("kind", ["container", "metadata"])
+def test_no_sdk_reads_the_credentials_file_beside_an_endpoint(kind: str) -> None:
+    child = child_environment({"HOME": "/h"}, ENDPOINTS[kind])
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CREDENTIAL_PROFILES_FILE"):
+        assert child[name] == "/dev/null"
+    assert child["AWS_SDK_LOAD_CONFIG"] == "1"  # the JavaScript SDK v2 reads it otherwise
+    assert "AWS_SDK_LOAD_CONFIG" not in child_environment(_inner(child), BARE)
+
+
 def test_what_an_endpoint_overrode_and_was_changed_since_stays_changed() -> None:
     child = child_environment({"AWS_EC2_METADATA_DISABLED": "true"}, ENDPOINTS["metadata"])
+    assert "AWS_EC2_METADATA_DISABLED" not in child  # the JavaScript SDK v2 takes any value as true
     child["AWS_EC2_METADATA_DISABLED"] = "mine"
     assert _inner(child)["AWS_EC2_METADATA_DISABLED"] == "mine"
 
@@ -293,7 +303,8 @@ def test_values_survive_the_marker() -> None:
         "AWS_REGION=us-east-1",
         "AWS_REGION=eu-west-1 +AWS_REGION=us-east-1",
         "AWS_REGION=eu-west-1 +PATH=/evil",
-        "+AWS_SHARED_CREDENTIALS_FILE=/evil",
+        "+AWS_EC2_METADATA_DISABLED=no no",
+        "+AWS_EC2_METADATA_DISABLED=true +HOME=/evil",
         "\udcff=\udcff",
         "",
     ],

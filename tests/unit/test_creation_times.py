@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Listing:
         self.store = Folder.make(str(tmp_path / "store"))
         self.state = Folder.make(str(tmp_path / "state"))
         self.items = ItemStore(self.store, ".fv")
-        self.index = tmp_path / "state/index.json"
+        self.index = tmp_path / "state/index"
         self.work = tmp_path / "store/work.fv"
         self.read: list[bytes] = []
         for name in NAMES:
@@ -49,7 +50,8 @@ class Listing:
 
         now = max(
             time
-            for _, _, file in self.items.files()
+            for _, files in self.items.files()
+            for _, file in files
             for time in (file.stat().st_mtime_ns, file.stat().st_ctime_ns)
         )
         run = CreationTimes(self.state, created, 1024, lambda: int(now + after * SECOND))
@@ -170,23 +172,36 @@ def test_a_file_without_a_time_is_remembered_too(listing: Listing) -> None:
     assert listing.read == []
 
 
+def _number(row: int, column: int, value: int) -> Callable[[bytes], bytes]:
+    """Return what replaces one number of the index."""
+
+    def replaced(data: bytes) -> bytes:
+        at = data.index(b"\n") + 1 + (row * 11 + column) * 8
+        return data[:at] + value.to_bytes(8, sys.byteorder, signed=True) + data[at + 8 :]
+
+    return replaced
+
+
 DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
-    "no JSON": lambda _: b"\x00garbage",
+    "garbage": lambda _: b"\x00garbage",
     "cut short": lambda data: data[:-10],
-    "another format": lambda data: data.replace(b"filevault/1", b"filevault/2"),
-    "a list": lambda _: b"[]",
-    "no items": lambda _: b'{"format":"filevault/1"}',
-    "items as a list": lambda _: b'{"format":"filevault/1","items":["work"]}',
-    "numbers as lines": lambda _: b'{"format":"filevault/1","items":{"work":1}}',
-    "deeper": lambda _: b'{"format":"filevault/1","items":{"work":{"a":{}}}}',
-    "lines without a colon": lambda data: data.replace(b":1767323045", b" 1767323045"),
-    "a time that is none": lambda data: data.replace(b":1767323045", b":yesterday"),
-    "a long time": lambda data: data.replace(b":1767323045", b":" + b"9" * 5000),
-    "a negative time": lambda data: data.replace(b":1767323045", b":-767323045"),
-    "digits of another script": lambda data: data.replace(b":17", ":\u0661\u0667".encode()),
-    "another origin": lambda data: data.replace(b" iam", b" \\u001b[2J"),
-    "a duplicate": lambda data: data.replace(b'"items":{', b'"items":{},"items":{'),
+    "cut in the numbers": lambda data: data[:100],
+    "without its numbers": lambda data: data[: data.index(b"\n") + 1],
+    "another format": lambda data: data.replace(b"filevault/2", b"filevault/3"),
+    "without a number of items": lambda data: data.replace(b"filevault/2 3", b"filevault/2"),
+    "fewer items than said": lambda data: data.replace(b"filevault/2 3", b"filevault/2 4"),
+    "more items than said": lambda data: data.replace(b"filevault/2 3", b"filevault/2 2"),
+    "no items": lambda _: b"filevault/2 0\n",
+    "a negative number of items": lambda data: data.replace(b"filevault/2 3", b"filevault/2 -3"),
+    "a long number of items": lambda data: data.replace(b"filevault/2 3", b"filevault/2 3" * 999),
+    "the largest number": lambda data: data.replace(b"filevault/2 3", b"filevault/2 99999999"),
+    "a negative time": _number(1, 9, -767323045),
+    "a time after the year 9999": _number(1, 9, 10**12),
+    "another origin": _number(2, 10, 4),
+    "a negative origin": _number(2, 10, -1),
+    "a name that is no text": lambda data: data.replace(b"work", b"wor\xff"),
+    "a name twice": lambda data: data.replace(b"jonsmith", b"team/a:b"),
     "too long": lambda data: data + b" " * (17 << 20),
 }
 

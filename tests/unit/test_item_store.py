@@ -43,7 +43,11 @@ NAMES = st.lists(
 
 def heads(store: ItemStore) -> list[tuple[str, bytes]]:
     """Read what a listing reads."""
-    return sorted((name, folder.head(file.name, 100)[0]) for name, folder, file in store.files())
+    return sorted(
+        (name, folder.head(file.name, 100)[0])
+        for folder, items in store.files()
+        for name, file in items
+    )
 
 
 @settings(deadline=None)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from filevault.errors import UsageError
 from filevault.vault.names import (
+    all_plain,
     decode_path,
     decode_session_owner,
     encode_name,
@@ -143,3 +144,16 @@ def test_two_profiles_never_share_a_session_folder(one: str, other: str) -> None
 def test_a_session_folder_that_would_be_too_long_is_refused() -> None:
     with pytest.raises(UsageError, match="255 bytes"):
         encode_session_owner("/".join(["x" * 200] * 2))
+
+
+short = st.text(st.sampled_from("aZ_09-.%/é\n"), max_size=3)
+
+
+@given(st.lists(short, max_size=4))
+def test_many_plain_names_are_found_plain_as_each_alone(texts: list[str]) -> None:
+    """The one test must never say more than the test of each."""
+    plain = [text for text in texts if all_plain([text])]
+    assert all_plain(texts) == (len(plain) == len(texts) > 0)
+    for text in plain:
+        assert encode_name(text, ".fv") == f"{text}.fv"
+        assert decode_path(f"{text}.fv", ".fv") == text

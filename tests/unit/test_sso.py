@@ -612,7 +612,14 @@ def test_where_a_vanity_address_may_lead(location: str, url: str | None, region:
         "//evil.example/",
         "https://[::1",
         "javascript:alert(1)",
+        "https://evil.example\\.awsapps.com/start",
+        "https://evil.example%2f.awsapps.com/start",
+        "https://.awsapps.com/start",
+        "https://d 1.awsapps.com/start",
+        "https://d-1.awsapps.com/st\x1bart",
+        "https://d-1.awsapps.com/" + "a" * 3000,
     ],
+    ids=lambda location: repr(location[:50]),
 )
 def test_where_a_vanity_address_may_not_lead(location: str) -> None:
     with pytest.raises(ConfigError, match="no address of AWS"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
         ) as opened:
             yield opened.vault
 
+    @functools.cache  # several checks ask, and there may be many keys
+    def names() -> frozenset[str]:
+        with vault() as opened:
+            return frozenset(opened.names())
+
     machine = MachineState(
         context.settings,
         context.runtime.clock,
         lambda: choose(context.settings),
         vault,
+        names,
         lambda: silent.aws_config,
         lambda: context.key_cache,
         context.prompter.present,

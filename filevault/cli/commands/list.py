@@ -13,7 +13,7 @@ from filevault.system.times import format_duration, format_local, format_time
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
@@ -62,7 +62,7 @@ class _Row:
         in_config: bool,
         has_key: bool,
         created: CreationTime | None,
-        sessions: list[ListedSession],
+        sessions: Sequence[ListedSession],
     ) -> None:
         self.profile = profile
         self.in_config = in_config
@@ -96,6 +96,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Print the table, the JSON, or the names asked for."""
     if args.profile is not None:
         return _show_one(args, context)
+    context.settings.inputs.spoil("a listing is not repeated")
     if args.profiles and not args.json:
         for name in context.aws_config.profile_names():
             context.reporter.result(printable(name))
@@ -142,7 +143,8 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
         key += "" if details.key_profile == name else f" of {printable(details.key_profile)}"
     created = None
     if row.created is not None:
-        created = f"{shown(row.created)} ({_age(row, int(now))})"
+        age = _age((int(now) - row.created) // _DAY, row.created_from)
+        created = f"{shown(row.created)} ({age})"
     vault = None if details.vault is None else f"{details.vault} ({details.backend})"
     lines = [
         ("profile", name),
@@ -214,7 +216,7 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     rows = []
     for name in names:
         in_config, has_key = name in configured, name in stored
-        row = _Row(name, in_config, has_key, stored.get(name), sessions.get(name, []))
+        row = _Row(name, in_config, has_key, stored.get(name), sessions.get(name, ()))
         if sources is not None and in_config:
             row.source, reference = sources.of(name)
             row.signed_in = signed_in.get(reference)
@@ -257,7 +259,7 @@ class _Sources:
         return profile.source, "" if source is None else source.reference
 
 
-def _labels(sessions: list[ListedSession], now: float, *, local: bool) -> list[str]:
+def _labels(sessions: Sequence[ListedSession], now: float, *, local: bool) -> list[str]:
     ordered = sorted(sessions, key=lambda session: (session.operation, session.expiration))
 
     def end(session: ListedSession) -> str:
@@ -270,16 +272,14 @@ def _labels(sessions: list[ListedSession], now: float, *, local: bool) -> list[s
     ]
 
 
-def _age(row: _Row, now: int) -> str:
-    if row.created is None:
-        return "-"
-    days = (now - row.created) // _DAY if now > row.created else 0
-    return f"{days}d" if row.created_from == "iam" else f"≥{days}d"
+def _age(days: int, created_from: str | None) -> str:
+    return f"{max(0, days)}d" if created_from == "iam" else f"≥{max(0, days)}d"
 
 
 def _warn_of_age(rows: list[_Row], context: Context) -> None:
     limit, now = context.settings.config.key_age_warning, context.runtime.clock()
-    old = [row for row in rows if row.created is not None and now - row.created >= limit > 0]
+    latest = now - limit if limit > 0 else -1
+    old = [row for row in rows if row.created is not None and row.created <= latest]
     if not old:
         return
     names = ", ".join(printable(row.profile) for row in old[:_NAMED])
@@ -293,20 +293,31 @@ def _warn_of_age(rows: list[_Row], context: Context) -> None:
 
 def _print_table(rows: list[_Row], context: Context, *, local: bool) -> None:
     now = context.runtime.clock()
-    names = [printable(row.profile) for row in rows]
+    today = int(now)
+    names = [row.profile for row in rows]
+    together = "".join(names)
+    if not (together.isascii() and together.isprintable()):
+        names = [printable(name) for name in names]
     # Each name is in one of the first two columns.
     width = max(_WIDTH, 2 + max(map(len, names), default=0))
     lines = [
         f"{'Profile':{width}}{'Credentials':{width}}Age    Sessions\n",
         f"{'=======':{width}}{'===========':{width}}===    ========\n",
     ]
+    absent = "-".ljust(width)
+    ages: dict[tuple[int, str | None], str] = {}
     for name, row in zip(names, rows, strict=True):
+        cell = name.ljust(width)
         # Without a key no other column names the profile.
-        profile = name if row.in_config or not row.has_key else "-"
-        key = name if row.has_key else "-"
+        profile = cell if row.in_config or not row.has_key else absent
+        key = cell if row.has_key else absent
         sessions = ", ".join(row.labels(now, local=local)) if row.sessions or row.signed_in else "-"
-        age = _age(row, int(now))
-        lines.append(f"{profile.ljust(width)}{key.ljust(width)}{age.ljust(7)}{sessions}\n")
+        if row.created is None:
+            age = "-      "
+        else:
+            days = (today - row.created) // _DAY, row.created_from
+            age = ages.get(days) or ages.setdefault(days, _age(*days).ljust(7))
+        lines.append(f"{profile}{key}{age}{sessions}\n")
     context.reporter.write("".join(lines))
 
 
