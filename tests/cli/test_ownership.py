@@ -283,12 +283,20 @@ def test_root_leaves_nothing_of_its_own_in_the_home_of_another(theirs: Machine) 
     made = inside.run("init")
     assert made.status == 0, made
     assert_all_theirs(theirs)
+    clear = theirs.home / ".env"
+    clear.write_text("".join(f"{name}={value}\n" for name, value in KEY.items()))
+    os.chown(clear, APP, TEAM)
     for argv in (
         ("add", "team/work", "--env", "--region", "eu-west-1"),
         ("add", "team/work", "--env", "--force", "--no-config"),
         ("slot", "add", "--label", "x"),
         ("passphrase",),
         ("rekey", "--drop-slots"),
+        ("copy", "team/work", "copies/work"),
+        ("rename", "copies/work", "other/work", "--config"),
+        ("import", "{home}/.env", "--name", "new/work", "--yes", "--remove-source"),
+        ("verify",),
+        ("migrate", "--to", "{home}/moved", "--yes", "--keep"),
         ("remove", "team/work", "--force"),
         ("init", "--backend", "age", "--vault", "{home}/age", "--no-passphrase"),
     ):
