@@ -45,6 +45,7 @@ KEPT = (
     ".password-store/.gpg-id*",
     ".password-store/aws/.gpg-id*",
     ".aws/config",
+    ".env",  # a source of `import`
     ".config/filevault/config.toml",
 )
 PRIVATE = (
@@ -111,6 +112,15 @@ WRITERS = [
     WritingCommand("file", ("add", "new", "--env", "--region", "eu-west-1"), (".aws/config",), KEY),
     WritingCommand(
         "file",
+        ("import", "{home}/.env", "--name", "work", "--yes", "--remove-source", "--force"),
+        (f"{VAULT}/work.fv", ".env"),
+    ),
+    WritingCommand("file", ("rename", "work", "new", "--config"), (".aws/config",)),
+    WritingCommand(
+        "file", ("migrate", "--to", "{home}/moved", "--yes"), (".config/filevault/config.toml",)
+    ),
+    WritingCommand(
+        "file",
         ("passphrase",),
         (f"{VAULT}/.filevault/slots/*.slot",),
         {"FILEVAULT_NEW_PASSPHRASE": NEW_PASSPHRASE},
@@ -159,7 +169,9 @@ def test_a_file_that_takes_the_place_of_another_grants_what_that_did(
     if writer.argv[0] == "recipients" and writer.kind == "pass":
         (keeper.store / ".gpg-id").rename(keeper.root / ".gpg-id")
         keeper.inside("recipients", "accept")
-    keeper.machine.write_config("[default]\nregion = eu-west-1\n")
+    keeper.machine.write_config("[default]\nregion = eu-west-1\n[profile work]\n")
+    clear = [f"{name}={value}\n" for name, value in KEY.items()]
+    (home / ".env").write_text("".join([*clear, "OTHER=x\n"]))
     config = home / ".config/filevault/config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text("cache_roles = true\n")
