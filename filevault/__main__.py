@@ -29,9 +29,9 @@ def entry() -> "NoReturn":
     if "exec" in sys.argv or "export" in sys.argv:
         import posix
 
-        from filevault.lane.serve import attempt
-
         try:
+            from filevault.lane.serve import attempt
+
             # Serves a cached answer and does not return, or says why not.
             tried = attempt(sys.argv[1:], posix.environ)
         except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault import errors
+from filevault import __version__, errors
 from filevault.cli.command import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
 from filevault.config.settings import SETTINGS, SWITCH, GlobalOptions
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = [
     ROOT / "README.md",
+    ROOT / "README.zh.md",
     ROOT / "CHANGELOG.md",
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -239,6 +240,7 @@ def test_what_the_command_loses_and_gets_is_told_completely() -> None:
         "AWS_EC2_METADATA_V1_DISABLED",
         "AWS_SHARED_CREDENTIALS_FILE",
         "AWS_CREDENTIAL_PROFILES_FILE",
+        "AWS_SDK_LOAD_CONFIG",
         MARKER,
     }
 
@@ -325,6 +327,55 @@ def test_the_help_shown_in_the_readme_is_the_real_one() -> None:
         [sys.executable, "-m", "filevault", "--help"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stdout == block[1]
+
+
+CODE = re.compile(r"^```[^\n]*\n.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("part", "pattern"),
+    [
+        ("blocks of code", CODE),
+        ("commands and names", re.compile(r"`[^`\n]+`")),
+        ("links", re.compile(r"(?<=\]\()[^)\s]+")),
+        ("headings", re.compile(r"^#+(?= )", re.MULTILINE)),
+        ("rows of tables", re.compile(r"^\|(?= )", re.MULTILINE)),
+        ("items of lists", re.compile(r"^- ", re.MULTILINE)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_chinese_readme_has_what_the_english_one_has(
+    part: str, pattern: re.Pattern[str]
+) -> None:
+    english, chinese = _page("README.md"), _page("README.zh.md")
+    if pattern is not CODE:
+        english, chinese = _without_code(english), _without_code(chinese)
+    language = {"README.md": "README.zh.md"}
+    found = [language.get(each, each) for each in pattern.findall(chinese)]
+    assert sorted(found) == sorted(pattern.findall(english)), part
+
+
+def test_the_chinese_readme_has_chinese_paragraphs() -> None:
+    """A paragraph that was added in English alone is not left in English there."""
+    text = re.sub(r"`[^`\n]*`|\]\([^)]*\)", "", _without_code(_page("README.zh.md")))
+    prose = [line for line in text.splitlines() if len(re.findall(r"[A-Za-z]{2,}", line)) > 3]
+    assert [line for line in prose if not re.search(r"[\u4e00-\u9fff]", line)] == []
+
+
+def test_the_pages_on_installation_name_this_version_and_its_needs() -> None:
+    project = tomllib.loads(_page("pyproject.toml"))["project"]
+    install = _page("docs/how-to/install.md")
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    names = set(re.findall(r"filevault_aws-([\d.]+\d)", pages))
+    assert names == {__version__}
+    assert f"$ filevault --version\nfilevault {__version__}\n" in install
+    oldest = project["requires-python"].removeprefix(">=")
+    for page in (install, _page("README.md"), _page("README.zh.md")):
+        assert f"Python {oldest}" in page
+    (image,) = re.findall(r"FROM python:([\d.]+)-slim", install)
+    assert f"Programming Language :: Python :: {image}" in project["classifiers"]
+    assert len(project["dependencies"]) == 5
+    assert f"Python {oldest} and five libraries" in _page("README.md")
 
 
 def test_the_readme_tells_how_to_look_and_how_to_test() -> None:

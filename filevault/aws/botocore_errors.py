@@ -88,6 +88,12 @@ def _failure(error: BotoCoreError, attempt: Attempt) -> FilevaultError:
 
     if not isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return _unusable(error, attempt)
+    if isinstance(error.kwargs.get("error"), ValueError):
+        # Raised for a header or URL, which its text contains, perhaps with escapes.
+        return ConfigError(
+            f"{attempt.operation} for {attempt.subject} cannot be sent: its URL or one of its "
+            "headers contains a forbidden character"
+        )
     address = error.kwargs.get("endpoint_url")
     url = redact_url(str(address)) if address else "AWS"
     hint = "check the network, the region, and HTTPS_PROXY and NO_PROXY"

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from filevault import __version__
-from filevault.aws.endpoint import check_url
+from filevault.aws.endpoint import check_url, stays_here
 from filevault.aws.exchange import Received, check_levels, exchange
-from filevault.aws.proxy import check_proxy
+from filevault.aws.proxy import proxies_for
 from filevault.aws.timestamp import read_timestamp
 from filevault.errors import ConfigError
 from filevault.partitions import partition_named
@@ -157,6 +157,8 @@ class Clients:
                 use_dualstack_endpoint=endpoint.use_dualstack,
                 # botocore would look for credentials where it gets none.
                 signature_version=UNSIGNED if credentials is None else None,
+                # None: botocore takes them from the environment.
+                proxies={} if endpoint.url is not None and stays_here(endpoint.url) else None,
             ),
         )
         self._limit(service, client, Received() if received is None else received)
@@ -236,17 +238,16 @@ class Clients:
         """Make one POST with botocore's proxies and CA bundle, and return the answer."""
         from botocore.awsrequest import AWSRequest
         from botocore.httpsession import URLLib3Session
-        from botocore.utils import get_environ_proxies
 
         check_url(url, allow_http=self._allow_http, setting=setting)
-        check_proxy(url)
+        proxies = proxies_for(url)
         if self._session is None:
             self._session = self._new_session()
         # The stubs lack some of the parameters.
         new_http: Any = URLLib3Session
         http = new_http(
             verify=self._session.get_config_variable("ca_bundle") or True,
-            proxies=get_environ_proxies(url),
+            proxies=proxies,
             timeout=(self._connect_timeout, self._read_timeout),
         )
         headers = {"User-Agent": f"filevault/{__version__}", **headers}
@@ -348,7 +349,7 @@ class _LimitedSession:
 
     def send(self, request: Any) -> Any:  # noqa: ANN401
         """Send a prepared request and return the response."""
-        check_proxy(request.url)
+        proxies_for(request.url)  # botocore has taken them without a check
         seconds = self._end - self._clock()
         answer = exchange(self._http, request, self._received, seconds=seconds)
         check_levels(answer.content)

@@ -120,6 +120,12 @@ def is_loopback(host: str) -> bool:
     return re.match(_LOOPBACK, host, re.ASCII) is not None
 
 
+def stays_here(url: str) -> bool:
+    """Return whether a URL leads to the loopback interface."""
+    match = re.match(_URL, url, re.IGNORECASE | re.ASCII)
+    return match is not None and is_loopback(match.group(2).lower())
+
+
 def redact_url(url: str) -> str:
     """Return scheme, host and port of a URL; its other parts may be secrets.
 

@@ -20,12 +20,13 @@ _PAUSE = 0.2  # seconds after the first attempt that failed; then twice as long
 
 
 class HttpAnswer(Record):
-    """An answer; `body` may be a secret."""
+    """An answer; `body` may be a secret. `date` is the header `Date`, None without one."""
 
     _secret = ("body",)
 
     status: int
     body: bytes
+    date: str | None = None
 
     def json(self) -> dict[str, Any]:
         """Return the JSON object in the body, an empty one if it contains anything else."""
@@ -88,21 +89,17 @@ class HttpRequest(Record):
     ) -> HttpAnswer:
         from botocore.awsrequest import AWSRequest
         from botocore.httpsession import URLLib3Session
-        from botocore.utils import get_environ_proxies
 
         from filevault import __version__
         from filevault.aws.clients import check_ca_bundle
-        from filevault.aws.proxy import check_proxy
+        from filevault.aws.proxy import proxies_for
 
         check_ca_bundle(ca_bundle)
-
-        if not direct:
-            check_proxy(self.url)
         # The stubs lack some of the parameters.
         new_http: Any = URLLib3Session
         http = new_http(
             verify=ca_bundle or True,
-            proxies={} if direct else get_environ_proxies(self.url),
+            proxies={} if direct else proxies_for(self.url),
             timeout=(seconds, seconds),
         )
         headers = {"User-Agent": f"filevault/{__version__}", **self.headers}
@@ -120,4 +117,4 @@ class HttpRequest(Record):
             ) from error
         finally:
             http.close()
-        return HttpAnswer(answer.status_code, answer.content)
+        return HttpAnswer(answer.status_code, answer.content, answer.headers.get("Date"))

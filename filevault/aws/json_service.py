@@ -170,15 +170,14 @@ class JsonService:
 
         from botocore.awsrequest import AWSRequest
         from botocore.httpsession import URLLib3Session
-        from botocore.utils import get_environ_proxies
 
         from filevault.aws.clients import check_ca_bundle
         from filevault.aws.exchange import Received, exchange
-        from filevault.aws.proxy import check_proxy
+        from filevault.aws.proxy import proxies_for
 
         if request.query:
             url = f"{url}?{urlencode(request.query, quote_via=quote)}"
-        check_proxy(url)
+        proxies = proxies_for(url)
         check_ca_bundle(self._ca_bundle)
         headers = {"User-Agent": f"filevault/{__version__}", **request.headers}
         body = b""
@@ -189,7 +188,7 @@ class JsonService:
         new_http: Any = URLLib3Session
         http = new_http(
             verify=self._ca_bundle or True,
-            proxies=get_environ_proxies(url),
+            proxies=proxies,
             timeout=(_CONNECT_TIMEOUT, _READ_TIMEOUT),
         )
         try:
@@ -207,12 +206,16 @@ class JsonService:
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of a body, None for anything else."""
+    """Return the JSON object of a body, None for anything else, and for one with lone surrogates.
+
+    Text with those can be put neither into a request nor into a file.
+    """
     from filevault.system.strict_json import is_too_deep
 
     try:
         text = body.decode("utf-8")
         found = None if is_too_deep(text) else json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

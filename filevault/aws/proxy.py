@@ -1,5 +1,6 @@
-"""Check of the proxy that botocore takes from the environment, before it is used.
+"""The proxies that botocore takes from the environment, checked before they are used.
 
+What is for the loopback interface goes to none: it is plain http, and meant for this machine.
 Messages contain only the name of the variable: its value may contain a password, at an unknown
 position if it is malformed.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from filevault.aws.endpoint import stays_here
 from filevault.errors import ConfigError
 
 # User and password may contain anything that does not end them in a URL (RFC 3986, §3.2.1);
@@ -19,20 +21,24 @@ _PROXY = (
 _LAST_PORT = 65535
 
 
-def check_proxy(url: str) -> None:
-    """Raise ConfigError if the value of the proxy for a URL is malformed.
+def proxies_for(url: str) -> dict[str, str]:
+    """Return the proxies for a URL, by scheme; none for the loopback interface.
 
-    botocore selects the variable, with NO_PROXY considered.
+    botocore selects the variable, with NO_PROXY considered. Raises ConfigError for a malformed
+    value.
     """
     from botocore.utils import get_environ_proxies
 
+    if stays_here(url):
+        return {}
     scheme = url.partition(":")[0].lower()
-    value = get_environ_proxies(url).get(scheme)
+    found: dict[str, str] = get_environ_proxies(url)
+    value = found.get(scheme)
     if not value:
-        return
+        return found
     match = re.match(_PROXY, value, re.IGNORECASE | re.ASCII)
     if match is not None and int(match[1] or 0) <= _LAST_PORT:
-        return
+        return found
     raise ConfigError(
         f"{scheme.upper()}_PROXY (or {scheme}_proxy) is not of the form "
         "http://[USER:PASSWORD@]HOST[:PORT]",

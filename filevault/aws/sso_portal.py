@@ -8,6 +8,7 @@ from filevault.aws.attempt import Attempt
 from filevault.aws.botocore_errors import no_credentials, not_from_aws
 from filevault.aws.json_service import JsonRequest
 from filevault.aws.sso_errors import UNAUTHORIZED, portal_error
+from filevault.aws.timestamp import read_timestamp
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, FilevaultError
 from filevault.system.record import Record
@@ -45,14 +46,14 @@ def get_role_credentials(
         found.get(key) if isinstance(found, dict) else None
         for key in ("accessKeyId", "secretAccessKey", "sessionToken", "expiration")
     ]
-    key_id, secret, session_token, expiration = values
+    key_id, secret, session_token, milliseconds = values
+    expiration = read_timestamp(milliseconds // 1000) if type(milliseconds) is int else None
     if (
         not all(isinstance(each, str) and each for each in (key_id, secret, session_token))
-        or not isinstance(expiration, int)
-        or not 0 < expiration < 2**53
+        or not expiration
     ):
         raise no_credentials(attempt.operation, subject)
-    made = Credentials(str(key_id), str(secret), str(session_token), expiration // 1000, account)
+    made = Credentials(str(key_id), str(secret), str(session_token), expiration, account)
     try:
         made.check_printable()
     except FilevaultError:

@@ -46,6 +46,7 @@ _REGION = re.compile(
 _REDIRECTIONS = (301, 302, 303, 307, 308)
 _NO_HEAD = (405, 501)
 _DEADLINE = 10.0
+_LONGEST = 2048  # characters, as of a start URL in the AWS config
 
 
 class StartUrl(Record):
@@ -83,10 +84,14 @@ def is_aws(url: str) -> bool:
     """Return whether a URL is an https URL at AWS."""
     from urllib.parse import urlsplit
 
+    from filevault.aws.endpoint import check_url
+
     try:
+        # urlsplit takes `https://evil.example\.awsapps.com` for a host at AWS; a browser does not.
+        check_url(url.partition("#")[0], allow_http=False)
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
-    except ValueError:
+    except (ConfigError, ValueError):
         return False
     return parts.scheme == "https" and (host in _HOSTS or host.endswith(_SUFFIXES))
 
@@ -106,7 +111,7 @@ def _target(session: SsoSession, location: str) -> StartUrl:
         raise refusal from None
     authority = host if port in (None, 443) else f"{host}:{port}"
     url = f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"
-    if not is_aws(url) or parts.username is not None or not url.isascii():
+    if not is_aws(url) or parts.username is not None or len(url) > _LONGEST:
         raise refusal
     found = _REGION.fullmatch(host)
     region = (found[1] or found[2]) if found is not None else ""

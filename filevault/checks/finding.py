@@ -14,6 +14,7 @@ from filevault.errors import (
     NotFoundError,
     PinError,
     ProviderError,
+    UsageError,
 )
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -32,6 +33,7 @@ _ORDER = (
     NotFoundError,
     ProviderError,
     NetworkError,
+    UsageError,
 )
 
 

@@ -26,6 +26,7 @@ VARIABLE = "AWS_LOGIN_CACHE_DIRECTORY"
 _DEFAULT = ".aws/login/cache"
 _LIMIT = 64 << 10  # bytes
 _PLAIN = re.compile(r"[!-~]{1,20000}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _TRIES = 5  # at a file that another program changes meanwhile
 _KNOWN = {
     *("accessToken", "tokenType", "clientId", "refreshToken", "idToken", "dpopKey"),
@@ -166,14 +167,14 @@ def _parsed(data: bytes, target: LoginTarget, shown: str) -> LoginRecord:
     inner = {key: value for key, value in given.items() if key not in _KNOWN_KEY}
     if inner:
         rest["accessToken"] = inner
-    account = given.get("accountId")
+    account = str(given.get("accountId"))
     return LoginRecord(
         Credentials(
             texts["accessKeyId"],
             texts["secretAccessKey"],
             texts["sessionToken"],
             expiration or 0,
-            account if isinstance(account, str) else account_of_login(user),
+            account if _ACCOUNT.fullmatch(account) else account_of_login(user),
             user,
         ),
         texts["refreshToken"],

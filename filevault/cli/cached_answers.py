@@ -11,10 +11,11 @@ import stat
 from typing import TYPE_CHECKING, Self
 
 from filevault.errors import FilevaultError
-from filevault.keycache.cached_key import ANSWER_TYPES, CachedKey
+from filevault.keycache.cached_key import ANSWER_TYPES, SESSION, CachedKey
 from filevault.lane import answer, serve
 from filevault.lane.question import FAMILIES, NAMES, SECRETS, MissError
 from filevault.system.printable import printable
+from filevault.system.temporary_files import is_temporary_name, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _STORES = {"kernel keyring": answer.STORES[0], "agent": answer.STORES[1]}
 _MAC_KEY = 32  # bytes
+_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -46,11 +48,11 @@ def cache_text(context: Context, served: Served | None, text: str) -> None:
 def forget_answers(context: Context) -> None:
     """Forget every cached answer of this user, as far as possible: either half is enough."""
     context.key_cache.forget_answers()
-    with contextlib.suppress(FilevaultError, OSError):
-        folder = f"{context.settings.state_home}/{answer.FOLDER}"
-        for name in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                os.unlink(f"{folder}/{name}")
+    with (
+        contextlib.suppress(FilevaultError, MissError, OSError),
+        _Folder(context.settings.state_home, make=False) as folder,
+    ):
+        folder.delete(None)
 
 
 def _changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> bytes | None:
@@ -149,9 +151,19 @@ def _store(
             return "it depends on too much"
         other = CachedKey(key, session_key.decode(), cached.deadline)
         seconds = int(served.key.seconds)
+        if seconds < 1:  # 0 means without end in the kernel
+            return "the vault is locked soon"
         if key_store.put(served.state_id, ANSWER_TYPES[slot], other, seconds):
             folder.write(question.digest, data)
-            return None
+            # `lock`, `clear` and the like forget all answers last: if what they change is as it
+            # was, they will find both halves.
+            with contextlib.suppress(MissError, OSError):
+                answer.Half(data, question.digest).check_witnesses()
+                if key_store.get(served.state_id, SESSION) == cached:
+                    return None
+            key_store.forget(served.state_id, ANSWER_TYPES[slot])
+            folder.delete(slot)
+            return "it was overtaken by a change"
     return "no key store takes it"
 
 
@@ -184,12 +196,17 @@ def _line(kind: str, path: str, numbers: tuple[int, ...]) -> bytes:
 
 
 class _Folder:
-    """The folder of the answer files: private, and of this user."""
+    """The folder of the answer files: private, of this user, and no link.
 
-    def __init__(self, state_home: str) -> None:
+    What has another name than an answer file, or a temporary one, stays as it is: root may be in
+    the folders of a user, who can put anything there.
+    """
+
+    def __init__(self, state_home: str, *, make: bool = True) -> None:
         path = f"{state_home}/{answer.FOLDER}"
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
+        if make:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
@@ -202,35 +219,42 @@ class _Folder:
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
-    def delete(self, slot: int) -> None:
-        """Delete the files of a slot."""
+    def delete(self, slot: int | None) -> None:
+        """Delete the files of a slot, or all."""
         for _time, used, name in self.files():
-            if used == slot:
-                os.unlink(name, dir_fd=self._fd)
+            if slot in (None, used):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self._fd)
 
     def files(self) -> list[tuple[int, int, str]]:
         """Return when each file was written, its slot, and its name.
 
-        What is no answer file is deleted: it can only be one that a crash cut off.
+        A file that a crash cut off is deleted.
         """
         found = []
         for name in os.listdir(self._fd):
-            info = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            if not (is_temporary_name(name) or _is_name(name)):
+                continue
             try:
-                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
-                try:
-                    head = os.read(fd, 256).split(b"\n")
-                finally:
-                    os.close(fd)
-                found.append((info.st_mtime_ns, int(head[2].split(b" ")[1]), name))
-            except (OSError, ValueError, IndexError):
-                os.unlink(name, dir_fd=self._fd)
+                fd = os.open(name, _OLD, dir_fd=self._fd)
+            except OSError:  # deleted meanwhile, or a link
+                continue
+            try:
+                info = os.fstat(fd)
+                head = os.read(fd, 256).split(b"\n") if stat.S_ISREG(info.st_mode) else []
+            finally:
+                os.close(fd)
+            if head[:1] == [answer.MAGIC]:
+                with contextlib.suppress(ValueError, IndexError):
+                    found.append((info.st_mtime_ns, int(head[2].split(b" ")[1]), name))
+                    continue
+            if head and is_temporary_name(name):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self._fd)
         return found
 
     def write(self, question: bytes, data: bytes) -> None:
         """Write an answer file, all of it or nothing; it need not survive a power failure."""
-        from filevault.system.temporary_files import temporary_name
-
         temporary = temporary_name()
         fd = os.open(temporary, _NEW, 0o600, dir_fd=self._fd)
         try:
@@ -245,3 +269,7 @@ class _Folder:
 
 def _name(question: bytes) -> str:
     return question.hex()[:32]
+
+
+def _is_name(name: str) -> bool:
+    return len(name) == 32 and set(name) <= set("0123456789abcdef")

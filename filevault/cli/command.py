@@ -28,9 +28,11 @@ COMMANDS = {
     "copy": "copy a stored key to another name or vault",
     "migrate": "move the whole vault to another backend or folder",
     "verify": "check that every item opens, and with --online that AWS accepts every key",
+    "doctor": "show which vault and files are used, and find what is wrong with them",
     "clear": "delete cached sessions, end console logins",
     "unlock": "unlock the vault for some hours",
     "lock": "forget the cached keys of the vault",
+    "log": "print which credentials were issued",
     "status": "show which keys are cached, and until when",
     "agent": "cache keys in a process instead of the kernel",
     "recipients": "show and change who can open the vault; accept a changed vault",
@@ -44,8 +46,8 @@ COMMANDS = {
 }
 KEEPS_ANSWERS = frozenset(
     {
-        *("agent", "completion", "exec", "export", "help", "list", "login", "serve", "status"),
-        *("verify", "version"),
+        *("agent", "completion", "doctor", "exec", "export", "help", "list", "log", "login"),
+        *("serve", "status", "verify", "version"),
     }
 )
 """The commands after which cached answers may still be served; every other one ends them all."""

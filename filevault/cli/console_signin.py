@@ -52,12 +52,15 @@ def sign_in_with_profile(
     console = console_for(context, plan.region, credentials.arn)
     signin = _Signin(context.reporter, clients, console, duration, subject)
     try:
-        return console, signin.token(credentials)
+        token = signin.token(credentials)
     except errors.AwsError:
         others = provider.renew(credentials)
         if others is None:
             raise
-    return console, signin.token(others)
+        credentials = others
+        token = signin.token(credentials)
+    context.record_issued(plan.profile, "login", credentials)
+    return console, token
 
 
 def sign_in_with_environment(
@@ -121,7 +124,9 @@ def sign_in_with_environment(
             duration = _capped(options.duration)
     console = console_for(context, region, arn)
     signin = _Signin(context.reporter, clients, console, duration, _ENVIRONMENT)
-    return console, signin.token(credentials)
+    token = signin.token(credentials)
+    context.record_issued("", "login", credentials)
+    return console, token
 
 
 class _Signin(Record):

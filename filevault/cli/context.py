@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from filevault.cli.reporter import Reporter
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
+    from filevault.credentials import Credentials
     from filevault.keycache.key_store import KeyStore
     from filevault.lane.serve import Attempt
     from filevault.unlock.prompt import Prompter
@@ -68,6 +69,15 @@ class Context:
             return False
         asked = self.attempt.question is not None
         return (asked and served is not None) or self.settings.debug
+
+    def record_issued(
+        self, profile: str, verb: str, credentials: Credentials, program: str | None = None
+    ) -> None:
+        """Record issued credentials in the log, if config.toml turns it on."""
+        if self.settings.config.log is not None:
+            from filevault.cli.issue_log import record
+
+            record(self, profile, verb, credentials, program)
 
     @property
     def prompter(self) -> Prompter:

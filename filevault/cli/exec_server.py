@@ -68,7 +68,7 @@ class ServedCommand:
         self._args = args
         self._context = context
         self._profile = ServedProfile(plan)
-        self._profiles = ServedProfiles(args, context, choice, [self._profile])
+        self._profiles = ServedProfiles(args, context, choice, [self._profile], "exec")
 
     def run(self, path: str, command: Sequence[str]) -> int:
         """Obtain the first credentials, run the command, and return its status.
@@ -79,6 +79,7 @@ class ServedCommand:
 
         gc.enable()  # this process lives as long as the command
         context = self._context
+        self._profiles.program = command[0]
         refuse_long_term(self._profile.plan)
         warn_of_default_profile(context)
         try:
@@ -135,10 +136,10 @@ class ServedCommand:
         return found._replace(metadata=MetadataVariables(uri, self._args.imds_v1))
 
     def _say_overridden(self) -> None:
-        """Print that a safeguard of the user's is set otherwise for the command."""
+        """Print that a safeguard of the user's does not hold for the command."""
         if self._context.settings.get("AWS_EC2_METADATA_DISABLED") not in (None, "false"):
             self._context.reporter.say(
-                "AWS_EC2_METADATA_DISABLED is false for the command, because of --ec2-server"
+                "AWS_EC2_METADATA_DISABLED is not set for the command, because of --ec2-server"
             )
 
     def _serve(

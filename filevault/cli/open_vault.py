@@ -229,6 +229,7 @@ def open_vault(
     caches_session_key: bool = True,
     backend: SealedBackend | None = None,
     asks: bool = True,
+    remembers: bool = True,
 ) -> OpenVault:
     """Open a vault; nothing is decrypted and nothing is asked yet.
 
@@ -241,6 +242,7 @@ def open_vault(
         caches_session_key: see `OpenVault`. Never done for a vault whose pin is not checked.
         backend: the open backend of a vault that was just created.
         asks: ask a person where nothing else opens the vault; if False, as without a terminal.
+        remembers: make, and write to, the state directory; without it, only read what is there.
 
     Raises NoVaultError, PinError, VaultChoiceError, IntegrityError, StorageError.
     """
@@ -248,7 +250,8 @@ def open_vault(
     must_exist(choice, settings.state_home)
     with contextlib.ExitStack() as opening:
         store = opening.enter_context(Folder.open(choice.store, reporter.warn, settings.inputs))
-        trust, writable = opening.enter_context(local_memory(choice, context))
+        memory = local_memory if remembers else _present_memory
+        trust, writable = opening.enter_context(memory(choice, context))
         keys = VaultKeys(
             context.key_cache,
             choice.state_id,
@@ -339,6 +342,16 @@ def local_memory(choice: VaultChoice, context: Context) -> Iterator[tuple[Trust,
     state, writable = open_state_directory(context.settings, choice, context.reporter.notice)
     with state or contextlib.nullcontext():
         yield Trust(state), writable
+
+
+@contextlib.contextmanager
+def _present_memory(choice: VaultChoice, context: Context) -> Iterator[tuple[Trust, bool]]:
+    """As `local_memory`, but change nothing: a state directory is neither made nor written."""
+    state = None
+    with contextlib.suppress(FileNotFoundError):
+        state = Folder.open(f"{context.settings.state_home}/{choice.state_id}")
+    with state or contextlib.nullcontext():
+        yield Trust(state), False
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ def print_credentials(args: argparse.Namespace, context: Context, form: str) -> 
             "an ini section cannot contain the addresses of single services; left out: "
             + ", ".join(printable(service) for service, _url in given.settings.service_endpoints)
         )
+    context.record_issued(plan.profile, "export", given.credentials)
     context.reporter.write(text)
     served = obtainer.served()
     if context.caches_answer(served):

@@ -99,6 +99,9 @@ class ServedProfiles:
         context: the run's dependencies; another key store is added to it.
         choice: the vault.
         profiles: by the numbers of the orders.
+        verb: the command that serves, for the log of issued credentials.
+
+    `program` is the program that the credentials are served to, None for any.
     """
 
     def __init__(
@@ -107,7 +110,10 @@ class ServedProfiles:
         context: Context,
         choice: VaultChoice,
         profiles: Sequence[ServedProfile],
+        verb: str,
     ) -> None:
+        self.program: str | None = None
+        self._verb = verb
         self._args = args
         self._context = context
         self._choice = choice
@@ -156,7 +162,7 @@ class ServedProfiles:
             obtainer = Obtainer(self._options(order), context, self._choice, opened)
             issued = obtainer.credentials(plan)
             keys = self._keys(opened) if opened is not None and order.attended else ()
-        outcome = Outcome(order.served, issued.credentials, issued.account_id)
+        outcome = Outcome(order.served, issued.credentials, issued.account_id, plan.region)
         if issued.credentials.session_token is None or issued.credentials.expiration is None:
             outcome = Outcome(
                 order.served,
@@ -165,6 +171,8 @@ class ServedProfiles:
                 hint="leave --no-session out, or assume a role",
                 status=2,
             )
+        else:
+            context.record_issued(plan.profile, self._verb, issued.credentials, self.program)
         return Obtained(outcome, keys)
 
     def _options(self, order: Order) -> argparse.Namespace:
@@ -229,6 +237,7 @@ def refuse_unknown_users(*, allow: bool) -> None:
     """Raise UsageError if a metadata endpoint cannot see which user asks, unless all may."""
     if not allow and not can_find_peers():
         raise UsageError(
-            "the users who ask cannot be told apart here: /proc/net/tcp cannot be read",
+            "the users who ask cannot be told apart here: /proc/net/tcp cannot be read, or this "
+            "user is the one that stands for all unknown ones",
             hint="use a container credentials endpoint, or give --allow-local-users",
         )

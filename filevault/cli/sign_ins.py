@@ -9,7 +9,7 @@ from filevault.errors import FilevaultError
 from filevault.sources.token_records import LOGIN, SSO_TOKEN
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.system.times import format_duration, format_time
+from filevault.system.times import format_duration, format_local, format_time
 
 if TYPE_CHECKING:
     from filevault.cli.open_vault import OpenVault
@@ -26,16 +26,19 @@ class SignIn(Record):
     until: int | None
     renewable: bool
 
-    def label(self, now: float) -> str:
-        """Return the sign-in as a cell of a table, with the time left."""
+    def label(self, now: float, *, local: bool = False) -> str:
+        """Return the sign-in as a cell of a table, with the time left, or its local end."""
         shown = printable(self.reference)
         if self.renewable:
             return f"{shown}:renewable"
-        return shown if self.until is None else f"{shown}:{format_duration(self.until - now)}"
+        if self.until is None:
+            return shown
+        return f"{shown}:{format_local(self.until) if local else format_duration(self.until - now)}"
 
-    def sentence(self) -> str:
+    def sentence(self, *, local: bool = False) -> str:
         """Return the sign-in as a line."""
-        until = "" if self.until is None else f" until {format_time(self.until)}"
+        shown = format_local if local else format_time
+        until = "" if self.until is None else f" until {shown(self.until)}"
         renewable = ", then renewed without a question" if self.renewable else ""
         return f"signed in: {printable(self.reference)}{until}{renewable}"
 

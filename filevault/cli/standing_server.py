@@ -61,7 +61,7 @@ class StandingServer:
         self._args = args
         self._context = context
         self._profiles = profiles
-        self._work = ServedProfiles(args, context, choice, profiles)
+        self._work = ServedProfiles(args, context, choice, profiles, "serve")
         names = [each.plan.profile for each in profiles]
         paths = [] if args.ec2 else token_paths(args.token_file or (), names, settings)
         self._files = TokenFiles(paths, settings.home_if_known)
@@ -141,7 +141,7 @@ class StandingServer:
                 host,
                 renewals,
                 only,
-                lambda: Instance(profile.plan.region, only.account_id),
+                lambda: Instance(only.region or profile.plan.region, only.account_id),
                 any_user=self._args.allow_local_users,
                 version_1=self._args.imds_v1,
             )
@@ -169,6 +169,11 @@ class StandingServer:
         """Return the listening socket. Raises UsageError if it cannot be made."""
         found = inherited_listener(self._context.settings.get)
         if found is not None:
+            if self._args.listen:
+                raise UsageError(
+                    "--listen and the socket of the service manager exclude each other",
+                    hint="leave --listen out of ExecStart=, or ListenStream= out of the unit",
+                )
             self._check_address(found.getsockname()[0], "the socket of the service manager")
             return found
         address, port = _parsed(self._args.listen) if self._args.listen else (_LOOPBACK, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING
 
 from filevault.errors import StorageError, UsageError
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.config.settings import Settings
+
+_LONGEST = 4096  # bytes of a file that is read
+_REPLACEABLE = rb"[A-Za-z0-9_-]{43}|"
+"""A token that an earlier server has left, or nothing."""
 
 
 class TokenFiles:
@@ -30,12 +35,23 @@ class TokenFiles:
         self._written: list[tuple[str, bytes]] = []
 
     def check(self) -> None:
-        """Make the folders, before any question. Raises StorageError."""
+        """Make the folders, before any question.
+
+        Raises StorageError, also for a file that is there and has something else than a token.
+        """
         for path in self.paths:
-            folder = os.path.dirname(path)
-            with Folder.make(folder, self._home):
+            folder, name = os.path.split(path)
+            with Folder.make(folder, self._home) as opened:
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise StorageError(f"cannot write a token to {printable(folder)!r}")
+                opened.refuse_other(name)
+                with contextlib.suppress(FileNotFoundError):
+                    if re.fullmatch(_REPLACEABLE, opened.read(name, _LONGEST)) is None:
+                        raise StorageError(
+                            f"{printable(path)!r} is not the file of a token, and is not "
+                            "overwritten",
+                            hint="give another path, or delete the file",
+                        )
 
     def write(self, tokens: Sequence[str]) -> None:
         """Write a token to each file: mode 0600, and without a line end, which SDKs refuse."""
@@ -51,7 +67,7 @@ class TokenFiles:
             with contextlib.suppress(OSError, StorageError):
                 folder, name = os.path.split(path)
                 with Folder.open(folder) as opened:
-                    if opened.read(name, 4096) == token:
+                    if opened.read(name, _LONGEST) == token:
                         opened.remove(name)
 
 

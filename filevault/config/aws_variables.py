@@ -23,9 +23,17 @@ SETTING = "setting"
 
 MARKER = "FILEVAULT_SET"
 """The variable that lists the settings that `exec` put into the environment."""
+OVERRIDDEN = (
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_EC2_METADATA_V1_DISABLED",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CREDENTIAL_PROFILES_FILE",
+)
+"""What `exec` sets or removes for SDKs against the user's own value, which MARKER then contains."""
 
 _MAX_MARKER = 32 << 10  # characters
 _MAX_MARKED = 512
+_FORMER = "+"  # begins a word of MARKER with a value of the user's
 
 
 class Variable(Record):
@@ -147,28 +155,42 @@ class ChildSettings(Record):
     ca_bundle: str | None = None
 
 
-def marker_text(values: Mapping[str, str]) -> str:
-    """Return the value of the MARKER variable for settings that filevault sets."""
-    return " ".join(f"{name}={_escaped(value)}" for name, value in values.items())
+def marker_text(values: Mapping[str, str], former: Mapping[str, str] | None = None) -> str:
+    """Return the value of the MARKER variable for settings that filevault sets.
+
+    `former` are the user's own values of those that are `OVERRIDDEN`.
+    """
+    words = [f"{name}={_escaped(value)}" for name, value in values.items()]
+    words += [f"{_FORMER}{name}={_escaped(value)}" for name, value in (former or {}).items()]
+    return " ".join(words)
 
 
-def unchanged_settings(environ: Mapping[str, str]) -> list[str]:
+def unchanged_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Return the settings that an outer filevault set and that were not changed since.
 
-    MARKER is input from outside: it can name settings only, and a text that `marker_text` would
-    not write names none.
+    The values are those that the user had given before, None for none; among the settings are
+    those that it removed. MARKER is input from
+    outside: it can name settings and `OVERRIDDEN` only, and a text that `marker_text` would not
+    write names none.
     """
     text = environ.get(MARKER, "")
     if not text or len(text) > _MAX_MARKER:
-        return []
-    names = []
+        return {}
+    found: dict[str, str | None] = {}
+    former: dict[str, str] = {}
     for word in text.split(" ", _MAX_MARKED):
-        name, separator, value = word.partition("=")
-        if not separator or not is_setting(name) or " " in value:
-            return []
-        if environ.get(name) == value.replace("%20", " ").replace("%25", "%"):
-            names.append(name)
-    return names
+        name, separator, value = word.removeprefix(_FORMER).partition("=")
+        is_former = word.startswith(_FORMER)
+        is_known = name in OVERRIDDEN or (is_setting(name) and not is_former)
+        if not separator or not is_known or " " in value:
+            return {}
+        value = value.replace("%20", " ").replace("%25", "%")
+        if is_former:
+            former[name] = value
+        elif environ.get(name) == value:
+            found[name] = None
+    removed = {name: value for name, value in former.items() if name not in environ}
+    return {name: former.get(name) for name in found} | removed
 
 
 def _escaped(value: str) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from filevault.system.inputs import Inputs
 
 
+FILE_LOG, JOURNALD = "file", "journald"
+
+
 class ConfigFile(Record):
     """The content of config.toml; None, or the default, for missing keys."""
 
@@ -29,6 +32,7 @@ class ConfigFile(Record):
     cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
     key_age_warning: int = 90 * 86400  # seconds; 0 is never
     lane: bool | None = None  # whether answers are cached for the hot lane
+    log: str | None = None  # where issued credentials are recorded: FILE_LOG or JOURNALD
     trust_writers_of: str | None = None  # a file that others may own or write
 
 
@@ -81,6 +85,7 @@ def load(
         "cache_ttl": str,
         "key_age_warning": str,
         "lane": bool,
+        "log": str,
         "trust_writers_of": str,
     }
     for key, value in content.items():
@@ -91,6 +96,8 @@ def load(
             )
         if key in ("cache_ttl", "key_age_warning"):
             content[key] = _duration(value, f"{shown!r}: {key}")
+        elif key == "log":
+            content[key] = _log(value, shown)
         elif type(value) is not known[key]:
             raise ConfigError(f"{shown!r}: {key} must be {_TYPE_WORDS[known[key]]}")
     backend = content.get("backend")
@@ -118,6 +125,18 @@ def _duration(value: object, what: str) -> int:
         return parse_duration(text if isinstance(text, str) else "")
     except ValueError as error:
         raise ConfigError(f"{what} is {error}") from error
+
+
+def _log(value: object, shown: str) -> str | None:
+    """Return where issued credentials are recorded: true is the file, false nowhere."""
+    if type(value) is bool:
+        return FILE_LOG if value else None
+    if value == JOURNALD:
+        return JOURNALD
+    raise ConfigError(
+        f'{shown!r}: log must be true, false or "journald"',
+        hint="true records in a file, which filevault log prints",
+    )
 
 
 _TYPE_WORDS: dict[type, str] = {str: "text", bool: "true or false"}

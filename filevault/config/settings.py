@@ -183,14 +183,19 @@ class Settings:
     ) -> Settings:
         """Read the process environment; remove secret sources and AWS credentials from it.
 
-        The settings that an outer filevault set are removed, too: they belong to its profile.
+        The settings that an outer filevault set are removed, too: they belong to its profile, or
+        to its endpoint. The user's own values, which it overrode, are there again.
         """
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
         # botocore would read them in this process.
-        outer = {name: environ.pop(name) for name in unchanged_settings(environ)}
+        former = unchanged_settings(environ)
+        outer = {name: environ.pop(name) for name in former if name in environ}
+        environ.update({name: value for name, value in former.items() if value is not None})
         if MARKER in environ:
             outer[MARKER] = environ.pop(MARKER)
-        settings = cls(dict(environ), options, secrets, outer)
+        # An entry such as `=x` has no name, and Python can start no program with it.
+        named = {name: value for name, value in environ.items() if name}
+        settings = cls(named, options, secrets, outer)
         settings._process = environ
         # Programs that a library starts, as pyrage does for age plugins, inherit the environment
         # of the process.
@@ -542,8 +547,13 @@ class Settings:
 
     @property
     def uses_lane(self) -> bool:
-        """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`."""
-        return not self.flag("FILEVAULT_NO_LANE") and self.config.lane is not False
+        """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`.
+
+        Nor with a log, in which the lane would record nothing.
+        """
+        if self.flag("FILEVAULT_NO_LANE") or self.config.log is not None:
+            return False
+        return self.config.lane is not False
 
     def flag(self, name: str) -> bool | None:
         """Return the value of a switch variable, None if it is unset or empty.

@@ -37,7 +37,8 @@ def claims_of(token: str) -> dict[str, str]:
         if isinstance(value, list):  # RFC 7519 §4.1.3: of audiences there may be several
             value = " ".join(each for each in value if isinstance(each, str))
         if isinstance(value, str) and value:
-            claims[name] = value
+            # JSON can escape lone surrogates, which nothing else takes.
+            claims[name] = value.encode("utf-8", "backslashreplace").decode("utf-8")
     return claims
 
 

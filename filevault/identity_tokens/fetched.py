@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from filevault.errors import ProviderError
+from filevault.errors import ConfigError, ProviderError
 from filevault.identity_tokens.way import checked
 
 if TYPE_CHECKING:
@@ -19,16 +19,23 @@ _ATTEMPTS = 3
 
 
 def required(request: TokenRequest, names: tuple[str, ...], hint: str) -> dict[str, str]:
-    """Return the values of variables that a CI system sets; raise ProviderError without one."""
-    found = {name: request.settings.get(name) for name in names}
-    missing = [name for name, value in found.items() if value is None]
+    """Return the values of variables that a CI system sets, without white space around them.
+
+    Raises ProviderError without one, ConfigError for a value that can be no part of a request.
+    """
+    found = {name: (request.settings.get(name) or "").strip() for name in names}
+    missing = [name for name, value in found.items() if not value]
     if missing:
         raise ProviderError(
             f"{request.subject} needs a web identity token, but {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not set",
             hint=hint,
         )
-    return {name: value for name, value in found.items() if value is not None}
+    for name, value in found.items():
+        # The error of an HTTP library about a header contains the header.
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigError(f"{name} contains a line end or another forbidden character")
+    return found
 
 
 def fetched(

@@ -27,12 +27,17 @@ class ProcessToken(TokenWay):
         return f"the token that {_SETTING} prints"
 
     def token(self, request: TokenRequest) -> str:
-        """Run the command. Raises ProviderError if it fails, ProgramError if it is too slow."""
+        """Run the command.
+
+        Raises ProviderError if it fails, ProgramError if it is too slow, ProfileLoopError if it
+        would run itself.
+        """
+        from filevault.config.program_chain import chained_environment
         from filevault.system import programs
 
         result = programs.run(
             ("/bin/sh", "-c", self.command),
-            request.settings.program_environment(),
+            chained_environment(request.settings.program_environment(), request.profile, _SETTING),
             origin=_SETTING,
             timeout=_TIMEOUT,
             terminal=True,

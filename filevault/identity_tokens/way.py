@@ -7,6 +7,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from filevault.errors import ProviderError
+from filevault.system.printable import printable
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
@@ -21,16 +22,21 @@ _LONGEST = 20000
 class TokenRequest(Record):
     """What a way needs to get a token.
 
-    `settings` has the environment, `subject` names the profile in messages. `ca_bundle` is the file
-    of the certificates to trust, None for the usual ones. `allow_http` permits plain http beyond
-    the loopback interface. `say` prints what is waited for, to stderr.
+    `settings` has the environment. `ca_bundle` is the file of the certificates to trust, None for
+    the usual ones. `allow_http` permits plain http beyond the loopback interface. `say` prints what
+    is waited for, to stderr.
     """
 
     settings: Settings
-    subject: str
+    profile: str
     ca_bundle: str | None = None
     allow_http: bool = False
     say: Callable[[str], None] = lambda _: None
+
+    @property
+    def subject(self) -> str:
+        """The profile in messages."""
+        return f"profile {printable(self.profile)!r}"
 
 
 class TokenWay(Record):

@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.config.aws_variables import MARKER, is_removed, is_setting, marker_text
+from filevault.config.aws_variables import (
+    MARKER,
+    OVERRIDDEN,
+    is_removed,
+    is_setting,
+    marker_text,
+)
 from filevault.issued.issued_credentials import check_value
 
 if TYPE_CHECKING:
@@ -42,19 +48,25 @@ def child_environment(
         # SDK would fall back to the machine's role.
         child["AWS_EC2_METADATA_DISABLED"] = "true"
     if issued.metadata is not None:
-        child["AWS_EC2_METADATA_DISABLED"] = "false"
+        # Any value turns the JavaScript SDK v2 (2.1693) off, `false` as well.
+        child.pop("AWS_EC2_METADATA_DISABLED", None)
         child["AWS_EC2_METADATA_V1_DISABLED"] = "false" if issued.metadata.version_1 else "true"
     if issued.container is not None or issued.metadata is not None:
         # Every SDK prefers a static [default] to an endpoint; the second is of the Java SDK v1.
         child["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
         child["AWS_CREDENTIAL_PROFILES_FILE"] = os.devnull
+        # Without it the JavaScript SDK v2 (2.1693) reads ~/.aws/credentials whatever the first is.
+        child["AWS_SDK_LOAD_CONFIG"] = "1"
     settings = {
         name: value
         for name, value in found.items()
         if is_setting(name) and not _is_inherited(parent.get(name), name, value)
     }
-    if settings:
-        child[MARKER] = marker_text(settings)
+    overridden = [name for name in OVERRIDDEN if child.get(name) != parent.get(name)]
+    settings |= {name: child[name] for name in overridden if name in child}
+    former = {name: parent[name] for name in overridden if name in parent}
+    if settings or former:
+        child[MARKER] = marker_text(settings, former)
     return child
 
 

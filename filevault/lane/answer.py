@@ -1,7 +1,8 @@
 """The answer file: the half of a cached answer on disk (docs/format.md §10).
 
 It is bound to the other half, which lies beside the session key, by a tag and a pad that are used
-once.
+once. The tag is over the pad as well: who can write the other half alone could change the answer
+bit by bit.
 """
 
 import posix
@@ -10,6 +11,7 @@ from filevault.lane.digest import equal, hash_of, hash_of_list, hmac, xor
 from filevault.lane.question import MissError
 
 FOLDER = "answers"
+MAGIC = b"filevault-answer-1"
 MAX_FILE = 64 << 10
 SLOTS = 8
 """How many answers are cached for one user."""
@@ -46,7 +48,6 @@ SET_FAMILY = b"AWS_ENDPOINT_URL_"
 REMOVED_FAMILIES = (b"AWS_", b"FILEVAULT_")
 """What an answer may remove begins so."""
 
-_MAGIC = b"filevault-answer-1"
 _MAX_DRIFT = 2000  # milliseconds that the two clocks may have moved against each other
 _TAG = 32
 _KIND, _REGULAR = 0o170000, 0o100000  # stat(2)
@@ -68,7 +69,7 @@ class Half:
     def __init__(self, data: bytes, question: bytes) -> None:
         head, end, rest = data.partition(b"\n\n")
         lines = head.split(b"\n")
-        if not end or len(lines) < 5 or lines[0] != _MAGIC:
+        if not end or len(lines) < 5 or lines[0] != MAGIC:
             raise MissError("the answer file is not understood")
         if lines[1] != question.hex().encode():
             raise MissError("the answer file is for another question")
@@ -113,9 +114,10 @@ class Half:
         """Return the answer. Raises MissError if the other half does not belong to this one."""
         if len(key) != _TAG + len(self.masked):
             raise MissError("the other half is not there")
-        if not equal(hmac(key[:_TAG], self.signed), self.tag):
+        pad = key[_TAG:]
+        if not equal(hmac(key[:_TAG], self.signed + pad), self.tag):
             raise MissError("the other half belongs to another answer")
-        return xor(self.masked, key[_TAG:])
+        return xor(self.masked, pad)
 
 
 def write(
@@ -144,7 +146,7 @@ def write(
     kind, content = answer
     head = b"\n".join(
         [
-            _MAGIC,
+            MAGIC,
             question.hex().encode(),
             b"%b %d %b %b %d" % (store, slot, state, kind, len(content)),
             b"%d %d %d" % times,
@@ -152,8 +154,9 @@ def write(
             *lines,
         ]
     )
-    signed = head + b"\n\n" + xor(content, key[_TAG:])
-    return signed + hmac(key[:_TAG], signed)
+    pad = key[_TAG:]
+    signed = head + b"\n\n" + xor(content, pad)
+    return signed + hmac(key[:_TAG], signed + pad)
 
 
 def read(path: bytes) -> bytes:

@@ -70,10 +70,13 @@ def ask(words: list[str], environ: dict[bytes, bytes]) -> Question:
     name, own, command, debug = _split(words)
     if environ.get(_OFF, b"") not in FALSE:
         raise MissError("FILEVAULT_NO_LANE turns it off")
+    code = posix.stat(__file__)  # another file after each installation, even of the same version
     parts = [
         b"filevault-question-1",
         __version__.encode(),
+        b"%d %d %d %d" % (code.st_dev, code.st_ino, code.st_size, code.st_mtime_ns),
         f"{sys.hexversion:x} {__file__}".encode("utf-8", "surrogateescape"),
+        sys.getfilesystemencoding().encode(),  # in which the words below were read
         name.encode(),
         *_counted([word.encode("utf-8", "surrogateescape") for word in own]),
     ]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from filevault.mfa.request import MfaRequest
 
+_SETTING = "mfa_process"
+
 
 class MfaProcess(TokenCodeSource):
     """Runs `mfa_process`, which AWS Vault defines to be a shell command."""
@@ -26,10 +28,15 @@ class MfaProcess(TokenCodeSource):
         """Return whether the profile has an `mfa_process`."""
         return request.process is not None
 
-    def code(self, request: MfaRequest, profile: str) -> str:  # noqa: ARG002
-        """Return what the command printed. Raises MfaError, ProgramError."""
-        command = request.process or ""
-        return printed_code(("/bin/sh", "-c", command), self._environment, "mfa_process")
+    def code(self, request: MfaRequest, profile: str) -> str:
+        """Return what the command printed.
+
+        Raises MfaError, ProgramError, and ProfileLoopError if the command would run itself.
+        """
+        from filevault.config.program_chain import chained_environment
+
+        environment = chained_environment(self._environment, profile, _SETTING)
+        return printed_code(("/bin/sh", "-c", request.process or ""), environment, _SETTING)
 
     def origin(self, profile: str) -> str:
         """Return the name of the code in error messages."""

@@ -51,6 +51,7 @@ class AuthorizationCallback:
         self._clock = clock
         self._found: Authorization | None = None
         self._doubtful: str | None = None
+        self._doubted = False
         # The state is what proves a request; root can read it anyway.
         self._server = LoopbackServer(allow_root=True)
 
@@ -71,8 +72,8 @@ class AuthorizationCallback:
         Args:
             timeout: seconds.
             tick: called about twice a second, with the seconds left.
-            doubt: called with an error that a request reports without the state. It may be
-                forged, so the wait goes on.
+            doubt: called once, with the first error that a request reports without the state. It
+                may be forged, so the wait goes on.
         """
         deadline = self._clock() + timeout
         while (left := deadline - self._clock()) > 0:
@@ -82,9 +83,9 @@ class AuthorizationCallback:
             # The code counts even if the browser did not take the page.
             if self._found is not None:
                 return self._found
-            if self._doubtful is not None:
-                doubtful, self._doubtful = self._doubtful, None
-                doubt(doubtful)
+            if self._doubtful is not None and not self._doubted:
+                self._doubted = True
+                doubt(self._doubtful)
         return None
 
     def __enter__(self) -> Self:
@@ -104,7 +105,7 @@ class AuthorizationCallback:
         state = values.get("state", "")
         if not hmac.compare_digest(state.encode("utf-8"), self._state.encode("utf-8")):
             if error and not state:
-                self._doubtful = error
+                self._doubtful = self._doubtful or error
             return _REFUSED
         code = values.get("code")
         if self._found is None and (code or error):

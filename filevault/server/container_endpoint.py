@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from time import monotonic
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from filevault.server.http_request import accepted_hosts
 from filevault.server.http_response import respond_error, respond_json
@@ -90,7 +91,8 @@ class ContainerEndpoint:
         self._renewals = renewals
         self._tokens = tokens
         self._health = health
-        self._prepared: dict[ServedCredentials, tuple[Credentials, HttpResponse]] = {}
+        self._prepared: WeakKeyDictionary[ServedCredentials, tuple[Credentials, HttpResponse]]
+        self._prepared = WeakKeyDictionary()  # those of a role go with it
         self._waiting: list[_Waiting] = []
         renewals.on_change.append(self._answer_waiting)
 

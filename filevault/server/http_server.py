@@ -184,6 +184,8 @@ class HttpServer:
         while connection.inbound and connection.is_idle and not connection.closing:
             end = connection.inbound.find(END_OF_HEAD) + len(END_OF_HEAD)
             if end < len(END_OF_HEAD) and len(connection.inbound) <= MAX_HEAD:
+                # The beginning may have come with the request before, and then has its time too.
+                connection.deadline = min(connection.deadline, monotonic() + _HEAD_TIMEOUT)
                 return
             if not len(END_OF_HEAD) <= end <= MAX_HEAD:
                 message = f"the head of the request is longer than {MAX_HEAD} bytes"

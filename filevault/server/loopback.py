@@ -74,7 +74,7 @@ class LoopbackServer:
         for key, _ in self._selector.select(timeout):
             if key.fileobj is self._listener:
                 self._accept()
-            elif isinstance(key.fileobj, socket.socket):
+            elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._heads:
                 head = self._read(key.fileobj)
                 if head is None:
                     continue
@@ -90,9 +90,13 @@ class LoopbackServer:
             connection, _ = self._listener.accept()
         except OSError:
             return
-        if len(self._heads) >= _MAX_CONNECTIONS or not self._is_allowed(connection):
+        if not self._is_allowed(connection):
             connection.close()
             return
+        if len(self._heads) >= _MAX_CONNECTIONS:
+            # The oldest: a browser sends its request at once, and a page that opens connections
+            # without one must not keep it out.
+            self._drop(next(iter(self._heads)))
         connection.setblocking(False)
         self._heads[connection] = b""
         self._selector.register(connection, selectors.EVENT_READ)

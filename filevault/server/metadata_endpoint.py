@@ -39,7 +39,7 @@ _REFUSED_HEADERS = (b"origin", b"sec-fetch-mode", b"sec-fetch-site", b"x-forward
 
 _NO_HOST = respond_error(403, "the Host header does not name this endpoint")
 _FROM_BROWSER = respond_error(403, "this endpoint does not answer browsers and proxies")
-_OTHER_USER = respond_error(403, "this endpoint answers processes of its own user only")
+_OTHER_USER = respond_error(403, "this endpoint does not answer this user, or not this machine")
 _NO_TOKEN = respond_error(401, "the request has no valid token: ask for one at /latest/api/token")
 _NO_TTL = respond_error(400, f"{_TTL} is not a number from 1 to {_LONGEST_TTL}")
 _NO_PATH = respond_error(404, "there is nothing at this path")
@@ -61,7 +61,7 @@ class MetadataEndpoint:
         renewals: keeps the credentials fresh.
         served: the credentials.
         instance: returns what is known about the machine.
-        any_user: answer processes of other users of the machine, too.
+        any_user: answer processes of other users of the machine, too, but never of another one.
         version_1: answer requests without a token.
     """
 
@@ -90,16 +90,20 @@ class MetadataEndpoint:
             return _NO_HOST
         if any(name in headers for name in _REFUSED_HEADERS):
             return _FROM_BROWSER
-        if not self._any_user and not _is_own(connection):
+        if not (_is_of_this_machine(connection) if self._any_user else _is_own(connection)):
             return _OTHER_USER
-        if request.method == b"PUT" and request.target == _TOKEN_PATH:
+        # The JavaScript SDK v2 appends its path to the slash at the end of the address.
+        target = (
+            request.target.removeprefix(b"/") if request.target[1:2] == b"/" else request.target
+        )
+        if request.method == b"PUT" and target == _TOKEN_PATH:
             return self._new_token(headers.get(_TTL.encode("ascii"), b""))
         if request.method != b"GET":
             return _NO_METHOD
         if not self._is_allowed(headers.get(b"x-aws-ec2-metadata-token")):
             return _NO_TOKEN
         # SDKs of all ages are served: some ask with the closing slash, some without.
-        return self._at(request.target.removesuffix(b"/"))
+        return self._at(target.removesuffix(b"/"))
 
     def _new_token(self, ttl: bytes) -> HttpResponse:
         if not ttl.isdigit() or len(ttl) > 5 or not 1 <= int(ttl) <= _LONGEST_TTL:
@@ -159,6 +163,15 @@ class MetadataEndpoint:
         if extended and served.account_id is not None:
             values["AccountId"] = served.account_id
         return respond_json(200, values)
+
+
+def _is_of_this_machine(connection: Connection) -> bool:
+    """Return whether the other end has the same address, which no packet from elsewhere has."""
+    try:
+        theirs, ours = connection.socket.getpeername()[0], connection.socket.getsockname()[0]
+    except OSError:  # it has been closed
+        return False
+    return bool(theirs == ours or theirs.startswith("127."))
 
 
 def _is_own(connection: Connection) -> bool:

@@ -51,6 +51,14 @@ class Renewals:
         self._served.append(served)
         return served
 
+    def replace(
+        self, former: ServedCredentials, served: ServedCredentials, profile: int, role: str
+    ) -> None:
+        """Keep other credentials fresh in place of some that are not being renewed."""
+        number = self._served.index(former)
+        self._served[number] = served
+        self._orders[number] = Order(number, profile, role)
+
     def first(self, served: ServedCredentials) -> Outcome | None:
         """Obtain credentials, if need be with the help of a person, and wait for them.
 
@@ -148,6 +156,7 @@ class Renewals:
         if outcome.credentials is not None:
             had_failed = served.failure is not None and served.credentials is not None
             served.succeed(outcome.credentials, outcome.account_id, now)
+            served.region = outcome.region
             if had_failed:
                 self._warn(f"the credentials of {served.name} are renewed again")
         else:

@@ -52,7 +52,7 @@ class Order(Record):
 
 
 class Outcome(Record):
-    """The outcome of an order: credentials with their account, or why there are none.
+    """The outcome of an order: credentials with their account and region, or why there are none.
 
     `status` is the exit status of the error, `hint` what to do about it.
     """
@@ -62,6 +62,7 @@ class Outcome(Record):
     served: int
     credentials: Credentials | None = None
     account_id: str | None = None
+    region: str | None = None
     failure: str | None = None
     hint: str | None = None
     status: int = 0
@@ -241,8 +242,13 @@ class _Renewer:
         os.close(fd)
         del self._copies[fd]
         self._reap(copy)
+        message = json.dumps(self._result(copy)).encode("ascii")
+        if len(message) > _MAX_MESSAGE:
+            failure = "the credentials are too long to be served"
+            outcome = Outcome(copy.order.served, failure=failure, status=1)
+            message = json.dumps(outcome._asdict()).encode("ascii")
         with contextlib.suppress(OSError):  # the serving process is gone, which `serve` notices
-            self._control.send(json.dumps(self._result(copy)).encode("ascii"))
+            self._control.send(message)
 
     def _result(self, copy: _Copy) -> object:
         try:

@@ -16,6 +16,7 @@ _PREFIX = "/role-arn/"
 _ARN = r"arn:[a-z0-9-]{3,20}:iam::\d{12}:role/(?:[\w+=,.@-]{1,128}/){0,16}[\w+=,.@-]{1,64}\Z"
 """ARNs of roles (IAM API reference, Role); none of these characters needs an escape in a path."""
 _MOST = 32
+"""The most roles whose credentials are kept for one token."""
 
 
 def profile_path(name: str) -> bytes:
@@ -41,14 +42,17 @@ class RolePaths:
         self._renewals = renewals
         self._profile = profile
         self._life = life
-        self._patterns = [".*".join(map(re.escape, each.split("*"))) for each in patterns]
+        self._patterns = list(map(_expression, patterns))
         self._known: dict[bytes, ServedCredentials] = {}
 
     def find(self, target: bytes) -> ServedCredentials | None:
         """Return the credentials of an allowed role, None for any other path."""
-        found = self._known.get(target)
-        if found is not None or not self._patterns or len(self._known) >= _MOST:
+        found = self._known.pop(target, None)
+        if found is not None:
+            self._known[target] = found  # the last one is the one that was asked for last
             return found
+        if not self._patterns:
+            return None
         path = target.decode("latin-1")
         arn = path.removeprefix(_PREFIX)
         if arn == path or re.match(_ARN, arn, re.ASCII) is None:
@@ -56,5 +60,29 @@ class RolePaths:
         if not any(re.fullmatch(each, arn) for each in self._patterns):
             return None
         made = ServedCredentials(arn, self._life, on_demand=True)
-        self._known[target] = self._renewals.add(made, self._profile, arn)
+        if len(self._known) < _MOST:
+            self._renewals.add(made, self._profile, arn)
+        elif not self._replace(made, arn):
+            made.failure = "too many roles are being obtained at once"
+            made.is_renewing = True  # never by `Renewals`, which does not know it
+            return made
+        self._known[target] = made
         return made
+
+    def _replace(self, made: ServedCredentials, arn: str) -> bool:
+        """Forget the role that was not asked for longest; return False if all are on their way."""
+        for target, known in self._known.items():
+            if not known.is_renewing:
+                self._renewals.replace(known, made, self._profile, arn)
+                del self._known[target]
+                return True
+        return False
+
+
+def _expression(pattern: str) -> str:
+    """Return a regular expression for a pattern that takes time in proportion to the text."""
+    first, *rest = map(re.escape, pattern.split("*"))
+    if not rest:
+        return first
+    # What has been found is not looked for again: the first place is as good as any later one.
+    return first + "".join(f"(?>.*?{each})" for each in rest[:-1]) + f".*{rest[-1]}"

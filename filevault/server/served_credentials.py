@@ -57,6 +57,8 @@ class ServedCredentials:
         self.on_demand = on_demand
         self.credentials: Credentials | None = None
         self.account_id: str | None = None
+        self.region: str | None = None
+        """The region of the plan by which they were obtained."""
         self.failure: str | None = None
         """Why the last attempt failed, None if it did not."""
         self.is_renewing = False
@@ -90,6 +92,7 @@ class ServedCredentials:
     def renew_now(self) -> None:
         """Renew at once: the plan has changed. What is only served on demand is dropped."""
         self._is_outdated = True
+        self._life = 0  # planned for sessions of the former plan
         if self.on_demand:
             self.credentials = None
             self._expiry = 0.0

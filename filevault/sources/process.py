@@ -7,29 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import ProfileLoopError, ProviderError
+from filevault.errors import ProviderError
 from filevault.sources.source import CredentialProvider, Source
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from filevault.config.profile import Profile
     from filevault.credentials import Credentials
     from filevault.sources.source import SourceDependencies
-
-CHAIN = "FILEVAULT_PROFILE_CHAIN"
-"""The variable with the profiles whose `credential_process` is running, as one row of CSV."""
-_CLI_CHAIN = "_AWS_CLI_PROFILE_CHAIN"
-"""The same of the AWS CLI, for `aws configure export-credentials`."""
 
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 
 _SETTING = "credential_process"
 _TIMEOUT = 120.0  # seconds; it may ask a person
-_DEEPEST = 8  # processes that run each other; the AWS CLI allows 4
-_MAX_CHAIN = 8 << 10  # characters
 
 
 class ProcessOutput(Source):
@@ -113,16 +104,17 @@ class ProcessOutputProvider(CredentialProvider):
         Raises ProgramError if it is missing or too slow, ProviderError if it fails or prints
         something else, ProfileLoopError if it would run itself.
         """
+        from filevault.config.program_chain import chained_environment, profiles_in
         from filevault.sources.outside_credentials import read_credentials
         from filevault.system import programs
         from filevault.system.json_object import parse_object
 
         settings = self._dependencies.settings()
-        environment = settings.program_environment()
-        chain = _longer_chain(environment, self._step.profile)
-        environment[CHAIN] = _written(chain)
+        environment = chained_environment(
+            settings.program_environment(), self._step.profile, _SETTING
+        )
         for name in _PROFILES:  # the AWS CLI would run the same program again
-            if environment.get(name) in chain:
+            if environment.get(name) in profiles_in(environment):
                 del environment[name]
         origin = f"{_SETTING} of profile {printable(self._step.profile)!r}"
         words = programs.split(self._step.command, origin)
@@ -152,43 +144,3 @@ class ProcessOutputProvider(CredentialProvider):
             self._dependencies.clock(),
             token="SessionToken",  # noqa: S106
         )
-
-
-def _longer_chain(environment: Mapping[str, str], profile: str) -> list[str]:
-    """Return the profiles whose programs are running, with this one as the last.
-
-    Raises ProfileLoopError if that program is running already, here or in the AWS CLI, or if too
-    many of them run each other.
-    """
-    chain = _row(environment.get(CHAIN, ""))
-    if profile in (*chain, *_row(environment.get(_CLI_CHAIN, ""))):
-        raise ProfileLoopError(
-            f"{_SETTING} of profile {printable(profile)!r} runs itself",
-            hint="the program asks for the profile that it gives credentials to: let it ask for "
-            "another one, or store a key",
-        )
-    if len(chain) >= _DEEPEST:
-        raise ProfileLoopError(f"more than {_DEEPEST} programs of {_SETTING} run each other")
-    return [*chain, profile]
-
-
-def _written(chain: list[str]) -> str:
-    """Return profiles as a row of CSV."""
-    import csv
-    import io
-
-    row = io.StringIO()
-    csv.writer(row, lineterminator="").writerow(chain)
-    return row.getvalue()
-
-
-def _row(text: str) -> list[str]:
-    """Return the profiles in a row of CSV, none for anything else."""
-    import csv
-
-    if not text or len(text) > _MAX_CHAIN:
-        return []
-    try:
-        return next(csv.reader([text]), [])
-    except csv.Error:
-        return []

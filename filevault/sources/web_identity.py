@@ -79,7 +79,7 @@ class WebIdentity(Source):
         return self.way.token(
             TokenRequest(
                 dependencies.settings(),
-                f"profile {printable(self.profile)!r}",
+                self.profile,
                 self.ca_bundle,
                 dependencies.allow_http,
                 dependencies.say,

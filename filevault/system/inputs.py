@@ -24,6 +24,8 @@ WRITABLE = "W"
 _MAX_LINKS = 40  # as in the kernel
 _TICK = 20_000_000
 """Nanoseconds: twice the coarsest step in which Linux advances the times of files (HZ=100)."""
+_SECOND = 1_000_000_000
+"""Nanoseconds: the step of ext4 with inodes of 128 bytes, and of ext2 and ext3."""
 
 
 class Witness(Record):
@@ -65,6 +67,11 @@ class Inputs:
         """Note why what this run read does not say what a later one would do."""
         self.doubt = self.doubt or doubt
 
+    def _is_recent(self, info: os.stat_result) -> bool:
+        """Return whether a further change might not show in the times of a file."""
+        step = _TICK if info.st_ctime_ns % _SECOND else _TICK + _SECOND
+        return info.st_ctime_ns + step >= self._began
+
     def variable(self, name: str) -> None:
         """Note that an environment variable was looked up."""
         self.variables.add(name)
@@ -77,7 +84,7 @@ class Inputs:
         numbers = witness_numbers(FILE, before)
         if numbers != witness_numbers(FILE, after):
             self.spoil("a file changed while it was read")
-        if before.st_ctime_ns + _TICK >= self._began:
+        if self._is_recent(before):
             self.spoil("a file changed shortly before it was read")
         self._note(FILE, path, before)
 
@@ -217,7 +224,7 @@ class Inputs:
             self.devices.setdefault(info.st_dev, path)
             found[FOLDER, path] = Witness(FOLDER, path, witness_numbers(FOLDER, info))
         elif stat.S_ISLNK(info.st_mode):
-            if info.st_ctime_ns + _TICK >= self._began:
+            if self._is_recent(info):
                 self.spoil("a link changed shortly before it was followed")
             found[FILE, path] = Witness(FILE, path, witness_numbers(FILE, info))
         return info

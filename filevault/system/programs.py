@@ -341,6 +341,8 @@ def _popen(
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise ProgramError(f"{origin} cannot be started: {reason}") from error
+    except ValueError as error:  # of an argument with a NUL, or with what UTF-8 cannot encode
+        raise ProgramError(f"{origin} cannot be started: it has a forbidden character") from error
 
 
 def _end(process: Popen[bytes]) -> None:

@@ -31,7 +31,7 @@ def is_executable(path: str) -> bool:
     """Return whether a path is a regular file that this process may execute."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.X_OK)
-    except OSError:
+    except (OSError, ValueError):  # ValueError for a path with a NUL
         return False
 
 

@@ -41,6 +41,11 @@ def format_time(seconds: float) -> str:
     return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}Z"
 
 
+def format_local(seconds: float) -> str:
+    """Return Unix seconds in the time zone of this process, as `YYYY-MM-DDTHH:MM:SS+HHMM`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(int(seconds)))
+
+
 @functools.lru_cache(maxsize=16)  # an item contains the same time several times
 def parse_time(text: str) -> int:
     """Return the Unix seconds of `YYYY-MM-DDTHH:MM:SSZ`.

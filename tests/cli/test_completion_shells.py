@@ -47,13 +47,20 @@ PS1='> '; HISTFILE=; bind 'set bell-style none' 'set enable-bracketed-paste off'
 bind -x '"\\C-g": printf "%s\\n" "$READLINE_LINE" >"$OUT"; READLINE_LINE=; READLINE_POINT=0'
 """,
     "zsh": """
-PS1='> '; autoload -Uz compinit; compinit -D -u; unsetopt beep
+PS1='> '; fpath=(./share/zsh/site-functions $fpath)
+autoload -Uz compinit; compinit -D -u; unsetopt beep
 dump() { print -r -- "$BUFFER" >"$OUT"; BUFFER= }; zle -N dump; bindkey '^G' dump
 """,
     "fish": """
 function fish_prompt; echo '> '; end; set fish_greeting
 bind \\cg 'commandline >$OUT; commandline ""'
 """,
+}
+# Where the wheel puts the scripts.
+INSTALLED = {
+    "bash": "share/bash-completion/completions/filevault",
+    "zsh": "share/zsh/site-functions/_filevault",
+    "fish": "share/fish/vendor_completions.d/filevault.fish",
 }
 START = {
     "bash": ["bash", "--norc", "--noprofile", "-i"],
@@ -93,13 +100,18 @@ class Shell:
 
 
 @contextmanager
-def shell(name: str, home: Path) -> Iterator[Shell]:
+def shell(name: str, home: Path, *, installed: bool = False) -> Iterator[Shell]:
+    """Start a shell that has its script from its start files, or finds the installed one."""
     program = tool(name)
     (home / ".aws").mkdir()
     sections = [f"[profile {shlex.quote(each)}]\nregion = eu-west-1\n" for each in NAMES.values()]
     sections += [f"[profile {each}]\nregion = eu-west-1\n" for each in LEFT_OUT]
     (home / ".aws/config").write_text("".join(sections), encoding="utf-8")
-    (home / "setup").write_text(SETUP[name] + script(name), encoding="utf-8")
+    place = home / INSTALLED[name]
+    place.parent.mkdir(parents=True)
+    place.write_text(script(name), encoding="utf-8")
+    setup = SETUP[name] + ("" if installed else script(name))
+    (home / "setup").write_text(setup, encoding="utf-8")
     (home / "key file.txt").touch()
     os.mkfifo(home / "out")
     lines = os.open(home / "out", os.O_RDWR | os.O_NONBLOCK)
@@ -111,6 +123,7 @@ def shell(name: str, home: Path) -> Iterator[Shell]:
         "LANG": "C.UTF-8",
         "TERM": "xterm",
         "OUT": str(home / "out"),
+        "XDG_DATA_DIRS": f"{home / 'share' if installed else home / 'none'}:/usr/share",
     }
 
     def take_terminal() -> None:
@@ -196,3 +209,14 @@ def test_a_shell_completes_every_word_and_evaluates_no_name(name: str, tmp_path:
         assert typed.tab("filevault nothing x") == "filevault nothing x"
     assert not (tmp_path / "pwned").exists()
     assert "Traceback" not in typed.screen
+
+
+@pytest.mark.parametrize("name", ["zsh", "fish"])
+def test_a_shell_loads_the_script_where_the_wheel_has_it(name: str, tmp_path: Path) -> None:
+    """In bash it is the package bash-completion that does so."""
+    with shell(name, tmp_path, installed=True) as typed:
+        assert typed.tab("filevault exec l:m") in (
+            "filevault exec l:m:n ",
+            "filevault exec l\\:m\\:n ",
+        )
+        assert typed.tab("filevault comp") == "filevault completion "

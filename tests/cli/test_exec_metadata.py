@@ -58,13 +58,13 @@ def test_the_command_gets_the_address_and_the_switches(metadata: Metadata) -> No
     address = env["AWS_EC2_METADATA_SERVICE_ENDPOINT"]
     assert address.startswith("http://127.0.0.1:")
     assert address.endswith("/")  # AWS CLI 2.9 appends the path as it is
-    assert env["AWS_EC2_METADATA_DISABLED"] == "false"
+    assert "AWS_EC2_METADATA_DISABLED" not in env
     assert env["AWS_EC2_METADATA_V1_DISABLED"] == "true"
     assert env["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
     assert not {name for name in env if name.startswith(("AWS_CONTAINER_", "AWS_ACCESS"))}
     _status, _out, err = metadata.served.end()
     # The test's machine has it set to true.
-    assert "AWS_EC2_METADATA_DISABLED is false for the command" in err
+    assert "AWS_EC2_METADATA_DISABLED is not set for the command" in err
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -85,6 +85,14 @@ def test_the_credentials_are_at_both_paths_with_and_without_a_slash(
     assert found["Expiration"].endswith("Z")
     assert found["LastUpdated"].endswith("Z")
     assert found.get("AccountId") == ("123456789012" if suffix else None)
+
+
+def test_a_path_behind_the_slash_of_the_address_is_answered(metadata: Metadata) -> None:
+    """The JavaScript SDK v2 (2.1693) appends it as it is."""
+    status, token, _headers = metadata.ask("PUT", "//latest/api/token", **{TTL: "60"})
+    assert status == 200
+    for path, found in ((f"/{ROLES}/", 200), (f"//{ROLES}/", 404)):
+        assert metadata.ask("GET", path, **{TOKEN: token})[0] == found
 
 
 def test_the_region_is_told_in_each_way(metadata: Metadata) -> None:

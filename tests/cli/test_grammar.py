@@ -15,10 +15,12 @@ from filevault.cli.commands import (
     clear,
     completion,
     copy,
+    doctor,
     export,
     git,
     init,
     lock,
+    log,
     login,
     migrate,
     passphrase,
@@ -54,8 +56,8 @@ import_ = module_of("import")
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
     init, add, import_, list_, exec_, export, serve, login, sso, signin, rotate, remove, rename,
-    copy, migrate, verify, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey,
-    git, completion, help_, version,
+    copy, migrate, verify, doctor, clear, unlock, lock, log, status, agent, recipients, slot,
+    passphrase, rekey, git, completion, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 
@@ -104,7 +106,7 @@ def test_the_version_goes_to_stdout(machine: Machine, argv: tuple[str, ...]) -> 
         (("li\x1b[31m",), "there is no command"),
         (("--bogus",), "--bogus"),
         (("list", "--bogus"), "--bogus"),
-        (("list", "extra"), "extra"),
+        (("list", "one", "extra"), "extra"),
         (("list", "--strict=1"), "--strict"),
         (("list", "--vault"), "--vault"),
         (("list", "--cred"), "--cred"),

@@ -7,6 +7,7 @@ import hashlib
 import hmac as stdlib_hmac
 import importlib
 import itertools
+import json
 import os
 import posix
 import random
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import CommandLine
+from filevault.cli import CommandLine, cached_answers
 from filevault.cli.command import COMMANDS, KEEPS_ANSWERS, parser_of
 from filevault.cli.parser import find_command
 from filevault.config import aws_variables, overrides, settings
@@ -33,17 +34,19 @@ from filevault.errors import UsageError
 from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
 from filevault.keycache.agent_folders import agent_folders
+from filevault.keycache.cache import KeyCache
 from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey, KeyType
 from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import Answer, answer_line
-from filevault.lane import agent, answer, calls, question
+from filevault.lane import agent, answer, calls, digest, question
 from filevault.lane.digest import equal, hash_of, hmac, xor
 from filevault.sources import SOURCES
 from filevault.system import inputs
 from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
 from tests.fakes import FakeAws
 from tests.fakes.identity_center import START_URL
+from tests.worlds.agent import short_folder
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
 from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import Machine
@@ -695,7 +698,7 @@ def test_clocks_that_moved_or_a_deadline_are_a_miss(
     assert isinstance(found, Child) if reason is None else found == reason
 
 
-def test_the_question_depends_on_user_groups_and_namespaces(
+def test_the_question_depends_on_user_groups_namespaces_and_encoding(
     lane: HotLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane.cached()
@@ -704,11 +707,26 @@ def test_the_question_depends_on_user_groups_and_namespaces(
         "getresgid": lambda: (5, 5, 5),
         "readlink": lambda path: b"ns:[1]" + os.fsencode(path),
         "_boot_id": lambda: b"another start",
+        "getfilesystemencoding": lambda: "iso8859-1",
     }
+    owners = {"_boot_id": question, "getfilesystemencoding": sys}
     for name, value in changes.items():
         with monkeypatch.context() as patch:
-            patch.setattr(question if name == "_boot_id" else posix, name, value)
+            patch.setattr(owners.get(name, posix), name, value)
             assert lane.ask() == "no answer is cached", name
+
+
+def test_after_another_installation_of_the_same_version_the_question_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a distribution that mends a fault and keeps the version."""
+    installed = tmp_path / "question.py"
+    shutil.copy2(question.__file__, installed)
+    monkeypatch.setattr(question, "__file__", str(installed))
+    before = question.ask(list(EXEC), {b"HOME": b"/"}).digest
+    assert question.ask(list(EXEC), {b"HOME": b"/"}).digest == before
+    copy_over(installed)
+    assert question.ask(list(EXEC), {b"HOME": b"/"}).digest != before
 
 
 # The end of an answer
@@ -773,6 +791,20 @@ def test_it_ends_an_answer(fresh: HotLane, end: str) -> None:
         shutil.rmtree(fresh.machine.home / ".config", ignore_errors=True)
 
 
+def test_with_a_log_nothing_is_cached_and_every_run_is_recorded(fresh: HotLane) -> None:
+    folder = fresh.machine.home / ".config/filevault"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("log = true\n")
+    for _ in range(3):
+        time.sleep(TICK)
+        assert isinstance(fresh.ask(), str)
+        fresh.run()
+    assert isinstance(fresh.ask(), str)
+    recorded = json.loads(fresh.machine.ok("log", "--json").out)
+    assert [each["command"] for each in recorded] == ["env"] * 3
+    shutil.rmtree(fresh.machine.home / ".config", ignore_errors=True)
+
+
 def test_a_command_that_may_change_something_ends_all_answers() -> None:
     """All but those that the page lists."""
     page = (Path(__file__).parents[2] / "docs/explanation/hot-lane.md").read_text()
@@ -810,6 +842,78 @@ def locks(lane: HotLane, rounds: int) -> None:
         keys.put(state(lane), "session", held._replace(deadline=deadline - 10**6), 3600)
         assert isinstance(lane.ask(), str)  # of another unlocking
     lane.unlock()
+
+
+@pytest.mark.parametrize("command", ["lock", "clear"])
+def test_a_run_that_is_overtaken_leaves_neither_half(
+    fresh: HotLane, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for path in fresh.answers:
+        path.unlink()
+    KernelKeyring().forget_answers()
+    write, written = cached_answers._Folder.write, []
+
+    def overtaken(folder: cached_answers._Folder, asked: bytes, data: bytes) -> None:
+        fresh.machine.ok(command)
+        written.append(asked)
+        write(folder, asked, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cached_answers._Folder, "write", overtaken)
+        fresh.run()
+    assert written
+    assert fresh.answers == []
+    assert [KernelKeyring().get("", slot) for slot in ANSWER_TYPES] == [None] * answer.SLOTS
+
+
+def test_in_the_last_second_nothing_is_cached(
+    fresh: HotLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key with a timeout of 0 seconds would stay in the kernel without end."""
+    for path in fresh.answers:
+        path.unlink()
+    KernelKeyring().forget_answers()
+    left = KeyCache._left
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyCache, "_left", lambda self, deadline: min(left(self, deadline), 0.9))
+        fresh.run()
+    assert fresh.answers == []
+    assert [KernelKeyring().get("", slot) for slot in ANSWER_TYPES] == [None] * answer.SLOTS
+
+
+def test_the_end_of_all_answers_deletes_nothing_else(fresh: HotLane, tmp_path: Path) -> None:
+    """Root may work in the folders of a user, who can put a link there."""
+    folder = fresh.machine.state / answer.FOLDER
+    (folder / "notes").write_text("mine")
+    (folder / ("0" * 32)).mkdir()
+    fresh.machine.ok("clear")
+    assert sorted(path.name for path in folder.iterdir()) == ["0" * 32, "notes"]
+    (folder / "notes").unlink()
+    (folder / ("0" * 32)).rmdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (elsewhere / ("1" * 32)).write_text("of another program")
+    folder.rmdir()
+    folder.symlink_to(elsewhere)
+    fresh.machine.ok("clear")
+    assert [path.name for path in elsewhere.iterdir()] == ["1" * 32]
+    folder.unlink()
+
+
+def test_what_is_no_file_among_the_answers_holds_nothing_up(fresh: HotLane) -> None:
+    """A pipe, above all: to open it would wait for a writer."""
+    folder = fresh.machine.state / answer.FOLDER
+    odd = [folder / (digit * 32) for digit in "012"]
+    os.mkfifo(odd[0])
+    odd[1].mkdir()
+    odd[2].symlink_to("/dev/zero")
+    for path in fresh.answers:
+        if path not in odd:
+            path.unlink()
+    fresh.cached()
+    odd[1].rmdir()
+    odd[0].unlink()
+    odd[2].unlink()
 
 
 # Halves, quota, other places
@@ -862,7 +966,6 @@ def test_a_key_that_another_put_is_not_served(lane: HotLane) -> None:
         ):
             keys.put("", slot, forged, 3600)
         keys.put("", slot, cached._replace(key=cached.key[:32] + bytes(len(cached.key) - 32)), 3600)
-    # The tag is over the masked answer, so another pad gives noise, which names no variable.
     assert isinstance(lane.ask(), str)
     lane.cached()
     for slot in ANSWER_TYPES:
@@ -872,6 +975,25 @@ def test_a_key_that_another_put_is_not_served(lane: HotLane) -> None:
     assert lane.ask() == "the vault was locked meanwhile"
     for each in lane.answers:
         each.unlink()
+
+
+@pytest.mark.parametrize("words", [EXEC, EXPORT])
+def test_no_bit_of_an_answer_can_be_changed_in_the_key_store(
+    lane: HotLane, words: tuple[str, ...]
+) -> None:
+    """The pad is known there, and much of the answer: a region, or where requests are sent."""
+    for path in lane.answers:
+        path.unlink()
+    lane.cached(words)
+    keys, slot = KernelKeyring(), ANSWER_TYPES[int(lane.newest.read_bytes().split()[3])]
+    cached = keys.get("", slot)
+    assert cached is not None
+    for at in range(32, len(cached.key), 41):
+        key = cached.key[:at] + bytes([cached.key[at] ^ 1]) + cached.key[at + 1 :]
+        keys.put("", slot, cached._replace(key=key), 3600)
+        assert lane.ask(words) == "the other half belongs to another answer"
+    keys.put("", slot, cached, 3600)
+    assert isinstance(lane.ask(words), Child)
 
 
 def test_a_public_file_or_a_link_is_not_read(lane: HotLane) -> None:
@@ -1082,9 +1204,16 @@ def test_an_agent_in_a_folder_that_others_can_open_is_not_asked(agent_lane: HotL
     assert isinstance(lane.ask(), Child)
 
 
-def test_the_folders_of_agents_are_those_of_the_normal_path(tmp_path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[str]:
+    """A folder whose path leaves room for a socket's."""
+    with short_folder() as folder:
+        yield str(folder)
+
+
+def test_the_folders_of_agents_are_those_of_the_normal_path(short: str) -> None:
     """In each of the folders in turn, with and without a job's agent."""
-    root = str(tmp_path)
+    root = short
     uid = os.geteuid()
     envs: tuple[dict[str, str], ...]
     envs = ({}, {"XDG_RUNTIME_DIR": f"{root}/x"}, {"FILEVAULT_AGENT_DIR": f"{root}/job"})
@@ -1124,6 +1253,20 @@ def test_the_digest_is_that_of_the_standard() -> None:
     assert equal(b"ab", b"ab")
     assert not equal(b"ab", b"ac")
     assert not equal(b"ab", b"abc")
+
+
+def test_tags_are_compared_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the time tells how many bytes of a guess are right."""
+    compared: list[int] = []
+
+    def each_byte(one: bytes, other: bytes) -> Iterator[int]:
+        for left, right in zip(one, other, strict=True):
+            compared.append(left)
+            yield left ^ right
+
+    monkeypatch.setattr(digest, "xor", each_byte)
+    assert not equal(bytes(32), b"x" + bytes(31))
+    assert len(compared) == 32
 
 
 # Other users and places

@@ -292,3 +292,44 @@ def test_a_cached_exec_writes_nothing(warm: Machine) -> None:
     before = {path: path.stat().st_mtime_ns for path in warm.home.rglob("*")}
     warm.ok("exec", "admin", "--", "true")
     assert {path: path.stat().st_mtime_ns for path in warm.home.rglob("*")} == before
+
+
+def test_a_completion_imports_no_more_than_it_needs(warm: Machine) -> None:
+    """It is asked for at each Tab, in 60 ms: no cryptography, no AWS, nothing that asks."""
+    done = subprocess.run(
+        [*(sys.executable, "-X", "importtime", "-m", "filevault"), *COMPLETE],
+        env=warm.environment({"LAUNCH": None}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=warm.home,
+        check=True,
+    )
+    assert "admin" in done.stdout.split()
+    modules = set(re.findall(r"^import time:.*\|\s+(\S+)$", done.stderr, re.MULTILINE))
+    forbidden = {*FORBIDDEN, "cryptography", "json", "difflib", "filevault.unlock.prompt"}
+    assert not {
+        name for name in modules if name.partition(".")[0] in forbidden or name in forbidden
+    }
+    assert len([name for name in modules if name.startswith("filevault")]) <= MOST_MODULES
+
+
+COMPLETE = ("__complete", "zsh", "exec", "")
+
+
+@pytest.mark.torture
+@pytest.mark.timed
+def test_a_completion_takes_less_than_60_milliseconds(warm: Machine) -> None:
+    def seconds() -> float:
+        before = os.times()
+        subprocess.run(
+            [sys.executable, "-m", "filevault", *COMPLETE],
+            env=warm.environment({"LAUNCH": None}),
+            cwd=warm.home,
+            check=True,
+            capture_output=True,
+        )
+        after = os.times()
+        return after.children_user + after.children_system - before[2] - before[3]
+
+    assert min(seconds() for _ in range(10)) < 0.06

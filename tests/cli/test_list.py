@@ -149,6 +149,51 @@ def test_json_can_be_narrowed(full: Full) -> None:
     assert names("--sessions") == ["jonsmith", "admin", "gone"]
 
 
+def test_one_profile_is_shown_in_detail(full: Full) -> None:
+    shown = full.machine.ok("list", "admin").out
+    lines = dict(line.split(":", 1) for line in shown.splitlines())
+    found = {name: value.strip() for name, value in lines.items()}
+    key = json.loads(full.machine.ok("list", "jonsmith", "--json").out)["key"]
+    assert found["key"] == f"...{key} of jonsmith"
+    assert found["account"] == "123456789012"
+    assert found["role"] == "arn:aws:iam::123456789012:role/admin"
+    assert found["vault"] == f"{full.machine.vault} (file)"
+    assert found["source"] == "profile"
+    assert found["session"].startswith("sts.AssumeRole until ")
+    assert found["session"].endswith("Z")
+    local = full.machine.ok("list", "admin", "--local", env={"TZ": "UTC-3"}).out
+    assert "+0300" in local
+    assert SECRET not in shown + local
+    locked = full.machine.ok("list", "admin", env=LOCKED)
+    assert "not known while the vault is locked of jonsmith" in locked.out
+
+
+def test_one_profile_as_json_has_its_row_and_its_details(full: Full) -> None:
+    found = json.loads(full.machine.ok("list", "old", "--json", env=LOCKED).out)
+    row = next(
+        each
+        for each in json.loads(full.machine.ok("list", "--json").out)
+        if each["profile"] == "old"
+    )
+    assert {name: found[name] for name in row} == row
+    assert (found["key_profile"], found["key"], found["backend"]) == ("old", None, "file")
+    opened = json.loads(full.machine.ok("list", "old", "--json").out)
+    assert opened["key"] == EXAMPLE_ID[-4:]
+
+
+def test_one_profile_that_is_not_there_is_an_error(full: Full) -> None:
+    done = full.machine.run("list", "admni")
+    assert done.status == 3
+    assert "did you mean" in done.err
+    assert full.machine.run("list", "admin", "--sessions").status == 2
+
+
+def test_local_times_of_the_table(full: Full) -> None:
+    shown = full.machine.ok("list", "--local", env={"TZ": "UTC-3"}).out
+    assert "+0300" in shown
+    assert "sts.AssumeRole:20" in shown
+
+
 def test_only_one_narrowing_at_a_time(machine: Machine) -> None:
     assert machine.run("list", "--credentials", "--sessions").status == 2
 

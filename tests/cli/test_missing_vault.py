@@ -41,7 +41,7 @@ LINES_OF = {
     "rekey": ["rekey", "rekey --drop-slots", "rekey --finish"],
     "git": ["git status", "git init"],
 }  # fmt: skip
-NEEDS_NONE = {"init", "agent", "completion", "help", "version"}
+NEEDS_NONE = {"init", "agent", "completion", "doctor", "help", "log", "version"}
 CONFIG = "[profile has-source]\nsource_profile = nowhere\nrole_arn = x\n[profile keyless]\n"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.launch.installed import install
 from tests.worlds.aws_machine import REGION, AwsMachine
-from tests.worlds.machine import ProcessResult
+from tests.worlds.machine import PASSPHRASE, ProcessResult
 
 SHOW = (sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))")
 BUNDLE = Path(botocore.__file__).with_name("cacert.pem")
@@ -177,3 +177,18 @@ def test_ini_says_which_addresses_it_cannot_hold(nested: AwsMachine) -> None:
     assert "use_fips_endpoint=true\n" in result.out
     assert f"ca_bundle={BUNDLE}\n" in result.out
     assert "left out: sts, s3" in result.err
+
+
+@pytest.mark.parametrize("server", ["--server", "--ec2-server"])
+def test_an_exec_inside_an_endpoint_gets_the_users_own_safeguards(
+    nested: AwsMachine, server: str
+) -> None:
+    """Not what the outer endpoint needed; from the hot lane as well."""
+    own = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_SHARED_CREDENTIALS_FILE": "/my own"}
+    script = 'export FILEVAULT_PASSPHRASE="$P"; "$0" exec admin -- true; "$0" exec admin -- "$@"'
+    words = ("exec", server, "jonsmith", "--", "sh", "-c", script, program(nested), *SHOW)
+    found = given(nested.machine.ok(*words, env={**own, "P": PASSPHRASE}))
+    assert {name: found[name] for name in own} == own
+    assert found["AWS_VAULT"] == "admin"
+    others = ("AWS_EC2_METADATA", "AWS_CREDENTIAL_PROFILES", "AWS_CONTAINER")
+    assert [name for name in found if name.startswith(others) and name not in own] == []

@@ -21,8 +21,11 @@ from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import PASSPHRASE
+from tests.worlds.standing_server import StandingServer
 
 CHILD = ("sleep", "0.05")
+# A command has its endpoint's token in its environment, as was asked for.
+COMMANDS_OWN = ("environment of b'sleep", "environment of b'sh")
 DPOP_KEY = "PRIVATE KEY-----"  # the stand-in does not know the keys of logins
 NEW = "an altogether different passphrase"
 SECOND = ("--vault", "second")
@@ -47,7 +50,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("exec", "--server", "--debug", "admin", "--", *CHILD),
     ],
     "export": [("export", "admin"), ("export", "jonsmith", "-n", "--format", "json")],
-    "serve": [("serve", "admin", "--explain")],
+    "serve": [("serve", "admin", "--explain")],  # a server that runs has a test of its own
     "login": [("login", "admin", "--stdout"), ("login", "jonsmith", "--stdout")],
     "signin": [
         ("signin", "console"),
@@ -88,6 +91,8 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "rename": [("rename", "jonsmith", "jon", "--config")],
     "copy": [("copy", "jonsmith", "jon")],
     "migrate": [("migrate", "--to", "second", "--yes"), ("migrate", "--to", "third", "--dry-run")],
+    "doctor": [("doctor",), ("doctor", "--json")],
+    "log": [("export", "admin"), ("log",), ("log", "--json")],
     "verify": [("export", "admin"), ("verify",), ("verify", "--online", "--json")],
     "clear": [("clear",)],
     "completion": [("completion", "zsh")],
@@ -130,7 +135,7 @@ class Scanner:
         self._thread = threading.Thread(target=self._watch)
         self.seen: set[bytes] = set()
         self.found: set[str] = set()
-        self._texts: set[bytes] = set()
+        self._texts: set[tuple[str, bytes]] = set()
         self._others = set(filter(str.isdigit, os.listdir("/proc")))  # here before the machine
 
     def start(self) -> None:
@@ -166,10 +171,14 @@ class Scanner:
 
     def showed(self, secret: str) -> bool:
         """Tell whether anything that was looked at held a secret that came up only then."""
-        return any(secret.encode() in text for text in self._texts)
+        return bool(self.found_of(secret))
+
+    def found_of(self, secret: str) -> set[str]:
+        """Return what of all that was looked at held a secret that came up only then."""
+        return {what for what, text in self._texts if secret.encode() in text}
 
     def _compare(self, what: str, data: bytes, needles: list[bytes]) -> None:
-        self._texts.add(data)
+        self._texts.add((what, data))
         if any(needle in data for needle in needles):
             self.found.add(what)
 
@@ -309,6 +318,32 @@ def test_no_token_shows_on_its_way_to_a_role(scene: AwsMachine, scanner: Scanner
     refused = machine.run("export", "file", "--refresh")
     assert refused.status == 8
     assert not [secret for secret in scene.secrets() if secret in refused.everything]
+
+
+def test_the_token_of_an_endpoint_shows_to_the_command_alone(
+    scene: AwsMachine, scanner: Scanner
+) -> None:
+    """It is in the environment of the command, as was asked for, and in the file of `serve`."""
+    machine = scene.machine
+    scene.aws.clock.advance(30)
+    script = 'printf %s "$AWS_CONTAINER_AUTHORIZATION_TOKEN"; exec sleep 0.1'
+    token = machine.ok("exec", "--server", "admin", "--", "sh", "-c", script).out
+    assert len(token) == 43
+    shown = {what for what in scanner.found_of(token) if not what.startswith(COMMANDS_OWN)}
+    assert shown == set()
+    assert scanner.found_of(token)  # in the environment of the command, so it looks
+    folder = machine.home / "tokens"
+    folder.mkdir(mode=0o700)
+    path = folder / "token"
+    with StandingServer(machine, "--token-file", str(path), "admin") as server:
+        token = path.read_text()
+        assert server.get("admin").status == 200
+        assert server.get("admin", f"/{token}").status == 404
+        status, err = server.end()
+    assert status == 0
+    assert "/: 200" in err  # the log of requests
+    assert token not in err
+    assert scanner.found_of(token) == set()
 
 
 @pytest.mark.parametrize("scanner", ["pass", "age"], indirect=True)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import http.client
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.conditions.other_user import NOBODY, as_user, needs_root
+from tests.conditions.two_machines import two_machines
 from tests.interop.recorder import Recorder
-from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.served_command import children, has_ended
+from tests.worlds.aws_machine import REGION, AwsMachine
+from tests.worlds.served_command import TIMEOUT, children, has_ended
 from tests.worlds.standing_server import StandingServer
 
 
@@ -98,6 +105,32 @@ def test_a_changed_config_is_read_at_a_hang_up(ready: AwsMachine) -> None:
         assert server.get("admin").body["AccessKeyId"] == second
 
 
+def test_the_region_of_a_metadata_endpoint_is_that_of_the_changed_config(
+    ready: AwsMachine,
+) -> None:
+    machine = ready.machine
+    with machine.popen("serve", "--ec2", "--imds-v1", "admin") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().decode().strip() for _ in range(3)]
+        uri = urlsplit(lines[1].partition("=")[2])
+
+        def region() -> str:
+            connection = http.client.HTTPConnection("127.0.0.1", uri.port or 0, timeout=TIMEOUT)
+            with contextlib.closing(connection):
+                connection.request("GET", "/latest/meta-data/placement/region")
+                return connection.getresponse().read().decode()
+
+        assert region() == REGION
+        machine.config.write_text(machine.config.read_text().replace(REGION, "eu-south-2"))
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + TIMEOUT
+        while region() != "eu-south-2":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
+
+
 def test_without_its_renewing_process_it_ends_so_that_it_is_started_again(
     ready: AwsMachine,
 ) -> None:
@@ -121,6 +154,41 @@ def test_a_client_reads_the_token_file(ready: AwsMachine) -> None:
         }
         subprocess.run([sys.executable, "-c", code], env=env, check=True)
         assert service.signers() == {server.get("admin").body["AccessKeyId"]}
+
+
+def _tried_by_another_user(port: int, pids: list[int], token_file: Path) -> list[str]:
+    """Ask without the token and with guesses, and look where the token is."""
+    found = []
+    for token in (None, "x" * 43, "Bearer " + "x" * 43):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        connection.request("GET", "/", headers={} if token is None else {"Authorization": token})
+        found.append(str(connection.getresponse().status))
+        connection.close()
+    paths = [f"/proc/{pid}/{name}" for pid in pids for name in ("environ", "mem", "fd/0")]
+    for path in (*map(Path, paths), token_file):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            found.append(errno.errorcode[error.errno or 0])
+        else:
+            found.append(f"{path} can be opened")
+    return found
+
+
+@needs_root
+def test_another_user_gets_nothing_and_cannot_find_the_token(ready: AwsMachine) -> None:
+    """Only its mode protects the file: the folder is open to all."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "token"
+        with StandingServer(ready.machine, "--token-file", str(path), "admin") as server:
+            port = urlsplit(server.uri).port
+            assert port is not None
+            pids = [server.process.pid, *children(server.process.pid)]
+            assert len(pids) == 2
+            said = as_user(NOBODY, lambda: _tried_by_another_user(port, pids, path))
+            assert said == str(["401"] * 3 + ["EACCES"] * 7)
+            assert server.get("admin").status == 200
 
 
 # Where it listens.
@@ -177,6 +245,31 @@ def test_without_a_folder_for_the_token_a_file_must_be_named(ready: AwsMachine) 
         assert server.get("admin").status == 200
 
 
+def test_a_file_that_is_no_token_is_not_overwritten(ready: AwsMachine) -> None:
+    path = ready.machine.home / "token"
+    link = ready.machine.home / "link"
+    link.symlink_to(path)
+    for name, text in (("token", "a list of names\n"), ("token", "x" * 44), ("link", "")):
+        path.write_text(text)
+        ran = ready.machine.run("serve", "--token-file", name, "admin", env=RUN)
+        assert ran.status == 7, ran
+        assert str(ready.machine.home / name) in ran.err
+        assert path.read_text() == text
+    assert ready.aws.calls == []
+
+
+@pytest.mark.parametrize("text", ["", "x" * 43])
+def test_a_token_that_was_left_is_replaced_by_one_of_mode_0600(
+    ready: AwsMachine, text: str
+) -> None:
+    path = ready.machine.home / "token"
+    path.write_text(text)
+    path.chmod(0o666)
+    with StandingServer(ready.machine, "--token-file", str(path), "admin") as server:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert server.get("admin").status == 200
+
+
 def test_a_failure_has_the_status_of_its_reason(ready: AwsMachine) -> None:
     for profile, env, status in (
         ("admin", {"FILEVAULT_PASSPHRASE": "wrong"}, 5),
@@ -215,6 +308,15 @@ def test_the_socket_of_the_service_manager_is_served(ready: AwsMachine) -> None:
             "os.execvp(sys.argv[1], sys.argv[1:])"
         )
         machine.launcher = (sys.executable, "-c", script, *machine.launcher)
+        both = subprocess.run(
+            [*machine.launcher, "serve", "--listen", "127.0.0.1:0", "admin"],
+            env=machine.environment({"XDG_RUNTIME_DIR": str(machine.home)}),
+            pass_fds=[fd],
+            capture_output=True,
+            text=True,
+        )
+        assert both.returncode == 2
+        assert "--listen and the socket of the service manager exclude each other" in both.stderr
         environment = machine.environment({"XDG_RUNTIME_DIR": str(machine.home)})
         with subprocess.Popen(
             [*machine.launcher, "serve", "admin"],
@@ -325,3 +427,42 @@ def test_options_that_do_not_go_together(
     ran = ready.machine.run("serve", *argv, env=RUN)
     assert ran.status == 2
     assert message in ran.err
+
+
+# Prints the status of each request, PUT for a token of the metadata service and GET.
+OTHER_MACHINE = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], 9911, timeout=20)
+for method, path in (("PUT", "/latest/api/token"), ("GET", "/"), ("GET", "/healthcheck")):
+    connection.request(method, path, headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    response = connection.getresponse()
+    response.read()
+    print(response.status, end=" ")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "other"),
+    [
+        (("--ec2",), "200 401 401 ", "403 403 403 "),
+        (("--ec2", "--allow-local-users"), "200 401 401 ", "403 403 403 "),
+        (("--ec2", "--allow-local-users", "--imds-v1"), "200 404 404 ", "403 403 403 "),
+        ((), "401 401 200 ", "401 401 200 "),
+    ],
+)
+def test_another_machine_gets_nothing_from_a_metadata_endpoint(
+    ready: AwsMachine, options: tuple[str, ...], own: str, other: str
+) -> None:
+    """Nor from a container endpoint without the token. What listens at loopback it cannot reach."""
+    with two_machines() as machines:
+        ready.machine.launcher = (*machines.first, *ready.machine.launcher)
+        listen = ("--listen", f"{machines.address}:9911", "--insecure-listen", "--lazy")
+        env: dict[str, str | None] = {"XDG_RUNTIME_DIR": str(ready.machine.home)}
+        with ready.machine.popen("serve", *options, *listen, "admin", env=env) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"# admin\n"
+            ask = (sys.executable, "-c", OTHER_MACHINE, machines.address)
+            assert subprocess.check_output([*machines.second, *ask], text=True) == other
+            assert subprocess.check_output([*machines.first, *ask], text=True) == own
+            process.terminate()
+            assert process.wait(20) == 0

@@ -116,6 +116,13 @@ def test_unknown_keys_are_kept(desk: Desk) -> None:
     assert dict(kept.rest) == rest
 
 
+@pytest.mark.parametrize("account", ["a\ud800", "1\x1b[2J", 5, None])
+def test_what_is_no_account_in_the_file_is_not_kept(desk: Desk, account: object) -> None:
+    token = cli_login.cli_token(desk.login)["accessToken"]
+    desk.write(accessToken={**token, "accountId": account})
+    assert desk.adopt().credentials.account_id == desk.login.credentials.account_id
+
+
 def test_a_file_without_a_region_takes_that_of_the_profile(desk: Desk) -> None:
     path = desk.write(signInRegion=None)
     with pytest.raises(ConfigError, match="in which region") as caught:

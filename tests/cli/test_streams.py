@@ -209,9 +209,11 @@ CASES = {
         StreamCase(("migrate", "--to", "other", "--yes", "--keep", "--json")),
     ],
     "verify": [StreamCase(("verify",)), StreamCase(("verify", "jon", "--json"))],
+    "doctor": [StreamCase(("doctor",)), StreamCase(("doctor", "--json"))],
     "clear": [StreamCase(("clear",), "confirmation")],
     "unlock": [StreamCase(("unlock",), "confirmation")],
     "lock": [StreamCase(("lock",), "confirmation")],
+    "log": [StreamCase(("log", "--json"))],
     "status": [StreamCase(("status",))],
     "agent": [StreamCase(("agent", "--", "true"), "nothing")],
     "recipients": [

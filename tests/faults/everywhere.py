@@ -254,6 +254,8 @@ A kind that is left out refuses the command.
 READING = {
     "status": ("status",),
     "verify": ("verify",),
+    "doctor": ("doctor",),
+    "log": ("log",),
     "lock": ("lock",),
     "agent": ("agent", "--", "true"),
     "completion": ("completion", "bash"),

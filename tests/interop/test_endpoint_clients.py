@@ -175,3 +175,40 @@ def test_debians_aws_cli_signs_with_the_served_session(
         words = ["--endpoint-url", service.url, "sts", "get-caller-identity"]
         run([program, *words], env)
         assert service.signers() == {served.key_id()}
+
+
+JAVASCRIPT_2 = """
+const AWS = require("aws-sdk");
+new AWS.STS().getCallerIdentity({}, (error) => {
+  if (error) { console.error(error); process.exit(1); }
+});
+"""
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("server", ["--ecs-server", "--ec2-server"])
+def test_version_2_of_the_javascript_sdk_signs_with_the_served_session(
+    scene: AwsMachine, service: Recorder, tmp_path: Path, server: str
+) -> None:
+    words = ["install", "--silent", "--no-save", "--no-audit", "--no-fund", "aws-sdk@2"]
+    npm = [tool("npm"), *words, f"--cache={tmp_path}/cache", f"--prefix={tmp_path}"]
+    if subprocess.run(npm, cwd=tmp_path, capture_output=True).returncode != 0:
+        pytest.skip("npm cannot fetch aws-sdk@2")
+    script = tmp_path / "identity.js"
+    script.write_text(JAVASCRIPT_2.replace("STS()", f'STS({{endpoint: "{service.url}"}})'))
+    with ServedCommand(scene.machine, "jonsmith", server=server) as served:
+        env = client_environment(served, service)
+        for config in ({}, {"AWS_CONFIG_FILE": str(tmp_path / "none")}):
+            run([tool("node"), str(script)], env | config)
+            assert service.signers() == set(scene.aws.directory.sessions)
+
+
+@pytest.mark.torture
+def test_restic_signs_with_the_served_session(scene: AwsMachine, service: Recorder) -> None:
+    program = tool("restic")
+    with ServedCommand(scene.machine, "jonsmith") as served:
+        env = client_environment(served, service) | {"RESTIC_PASSWORD": "x"}
+        words = ["--no-cache", "-r", f"s3:{service.url}/bucket", "cat", "config"]
+        # The recorder has no repository; what counts is who asked.
+        subprocess.run([program, *words], env=env, capture_output=True, timeout=60)
+        assert service.signers() == {served.key_id()}

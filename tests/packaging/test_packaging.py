@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import fcntl
-import hashlib
+import json
 import os
 import re
 import shutil
@@ -27,6 +27,7 @@ import pytest
 
 from filevault import __version__
 from filevault.cli.completion.scripts import script
+from tests import release
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.man_pages import pages
@@ -42,6 +43,8 @@ SHARED = {
     "share/zsh/site-functions/_filevault": "zsh",
 }
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
+BOM = f"{NAME}.cdx.json"
+EPOCH = 1764000000
 PASSPHRASE = "correct horse battery staple"
 
 
@@ -105,14 +108,6 @@ def _copy(tree: Path) -> Path:
     return tree
 
 
-def _build(tree: Path, out: Path, *options: str) -> None:
-    _run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, *options, tree],
-        tree,
-        SOURCE_DATE_EPOCH="1764000000",
-    )
-
-
 def _python(venv: Path) -> Path:
     return venv / "bin" / "python"
 
@@ -124,9 +119,10 @@ def _install(wheel: Path, venv: Path, *options: str) -> None:
 
 def _make(folder: Path) -> None:
     _copy(folder / "tree")
-    _build(folder / "tree", folder / "first", "--sdist", "--wheel")
+    release.build(folder / "tree", folder / "first", EPOCH, *release.DIRECTLY)
     _copy(folder / "other")
-    _build(folder / "other", folder / "second")
+    release.build(folder / "other", folder / "second", EPOCH, env=release.OTHERWISE)
+    release.describe(folder / "first", EPOCH)
     _run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], folder)
     _install(folder / "first" / WHEEL, folder / "venv")
 
@@ -265,6 +261,7 @@ def test_the_sdist_holds_tests_docs_and_the_backends_twice(built: Built) -> None
         "pyproject.toml",
         "Makefile",
         "README.md",
+        "README.zh.md",
         "CHANGELOG.md",
         "SECURITY.md",
         "LICENSE",
@@ -299,11 +296,69 @@ def test_a_wheel_from_the_sdist_is_the_wheel_from_the_tree(built: Built) -> None
 
 @pytest.mark.parametrize("archive", [WHEEL, SDIST])
 def test_two_builds_are_equal_to_the_byte(built: Built, archive: str) -> None:
-    first, second = (
-        hashlib.sha256((folder / archive).read_bytes()).hexdigest()
-        for folder in (built.first, built.second)
-    )
-    assert first == second
+    """Another folder, time zone, language and home; one wheel is built by way of the sdist."""
+    assert release.digest(built.first / archive) == release.digest(built.second / archive)
+
+
+def test_no_archive_names_a_place_of_the_machine_that_built_it(built: Built) -> None:
+    with zipfile.ZipFile(built.first / WHEEL) as wheel:
+        contents = {name: wheel.read(name) for name in wheel.namelist()}
+        assert {info.date_time for info in wheel.infolist()} == {time.gmtime(EPOCH)[:6]}
+    with tarfile.open(built.first / SDIST) as sdist:
+        for member in sdist.getmembers():
+            assert (member.uid, member.gid, member.uname, member.gname) == (0, 0, "", "")
+            assert member.mtime == EPOCH
+            if member.isfile() and (file := sdist.extractfile(member)):
+                contents[member.name] = file.read()
+    places = [str(built.tree).encode(), f"{ROOT}/".encode()]
+    assert [name for name, text in contents.items() if any(each in text for each in places)] == []
+
+
+def test_sha256sum_accepts_the_checksums(built: Built) -> None:
+    said = _run(["sha256sum", "--check", "--strict", release.SUMS], built.first)
+    assert said == "".join(f"{name}: OK\n" for name in (WHEEL, SDIST, BOM))
+
+
+def test_the_sbom_has_all_that_the_wheel_needs_and_its_checksum(built: Built) -> None:
+    bom = json.loads((built.first / BOM).read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    scopes = {each["name"]: each["scope"] for each in bom["components"]}
+    direct = {re.split(r"[<>=]", name)[0]: "required" for name in project["dependencies"]}
+    direct |= dict.fromkeys(("bcrypt", "pyrage"), "optional")
+    assert direct.items() <= scopes.items()
+    # Where the wheel was installed is nothing beside what is required.
+    argv = [sys.executable, "-m", "pip", "--python", str(_python(built.venv)), "list"]
+    listed = json.loads(_run([*argv, "--format", "json"], built.venv))
+    installed = {re.sub(r"[-_.]+", "-", each["name"]).lower() for each in listed}
+    required = {name for name, scope in scopes.items() if scope == "required"}
+    assert installed - {"filevault-aws"} == required
+    known = {each["bom-ref"] for each in [*bom["components"], bom["metadata"]["component"]]}
+    assert {each["ref"] for each in bom["dependencies"]} == known
+    assert {ref for each in bom["dependencies"] for ref in each["dependsOn"]} <= known
+    files = {
+        each["url"]: each["hashes"][0]["content"]
+        for each in bom["metadata"]["component"]["externalReferences"]
+    }
+    assert files == {name: release.digest(built.first / name) for name in (WHEEL, SDIST)}
+
+
+def test_a_release_is_built_from_the_commit_and_not_from_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "file").write_text("committed")
+    git = [tool("git"), "-c", "user.name=Jon", "-c", "user.email=jon@example.com"]
+    _run([*git, "init", "-q"], root)
+    _run([*git, "add", "."], root)
+    _run([*git, "commit", "-qm", "One"], root, GIT_COMMITTER_DATE="1700000000 +0000")
+    (root / "file").write_text("changed")
+    (root / "other").write_text("not added")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert release.source_time(root) == 1700000000
+    release.export(root, tmp_path / "tree")
+    assert [path.name for path in (tmp_path / "tree").iterdir()] == ["file"]
+    assert (tmp_path / "tree/file").read_text() == "committed"
 
 
 def test_the_installed_wheel_does_the_main_job(built: Built, aws: FakeAws, tmp_path: Path) -> None:

@@ -241,10 +241,11 @@ def test_a_slow_client_is_closed_in_time(
     monkeypatch.setattr(http_server, "_CHECK_INTERVAL", 0.01)
     monkeypatch.setattr(http_server, "_HEAD_TIMEOUT", 0.05)
     assert endpoint.is_answering()  # the loop takes the shorter interval from here on
-    for start in (b"", endpoint.head()[:30]):
+    for start in (b"", endpoint.head()[:30], endpoint.head() + endpoint.head()[:30]):
         with endpoint.connect() as connection:
             connection.sendall(start)
-            assert connection.recv(100) == b""
+            while connection.recv(1000):
+                pass
 
 
 def test_the_log_has_no_secret(endpoint: Endpoint) -> None:

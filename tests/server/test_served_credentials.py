@@ -89,6 +89,14 @@ def test_a_reason_is_new_once() -> None:
     assert made.fail("a", NOW)
 
 
+def test_a_new_plan_with_a_shorter_life_makes_no_storm_of_renewals() -> None:
+    made = served(HOUR)
+    made.renew_now()
+    made.begin(NOW)
+    made.succeed(session(900), None, NOW)
+    assert made.next_renewal() == NOW + 450
+
+
 def test_what_nobody_asks_for_is_not_renewed_on_demand() -> None:
     made = ServedCredentials("test", 3600, on_demand=True)
     assert made.next_renewal() is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -151,6 +151,25 @@ def test_an_error_without_the_state_is_reported_and_does_not_end_the_wait() -> N
         found.get("error=access_denied")
         assert found.ended() is None
         assert found.doubts == ["access_denied"]
+
+
+def test_a_page_that_repeats_a_forged_error_is_reported_once() -> None:
+    with waiting() as found:
+        for _ in range(5):
+            assert found.get("error=forged").startswith(b"HTTP/1.1 400 ")
+        found.get(good())
+        assert found.ended() is not None
+        assert found.doubts == ["forged"]
+
+
+def test_connections_without_a_request_keep_no_answer_out() -> None:
+    """A page in the browser can open as many as it likes."""
+    with waiting() as found, ExitStack() as idle:
+        for _ in range(50):
+            one = idle.enter_context(socket.create_connection(("127.0.0.1", found.port)))
+            one.send(b"G")
+        assert found.get(good()).startswith(b"HTTP/1.1 200 ")
+        assert found.ended() == Authorization("a/code+with=signs")
 
 
 def test_the_wait_ends_with_its_time_and_counts_down() -> None:

@@ -14,6 +14,7 @@ import pytest
 from filevault.config import aws_variables
 from filevault.config.aws_variables import (
     MARKER,
+    OVERRIDDEN,
     VARIABLES,
     ChildSettings,
     marker_text,
@@ -24,7 +25,11 @@ from filevault.credentials import Credentials
 from filevault.errors import FilevaultError
 from filevault.issued.child_environment import child_environment
 from filevault.issued.export_formats import FORMATS, export
-from filevault.issued.issued_credentials import IssuedCredentials
+from filevault.issued.issued_credentials import (
+    ContainerVariables,
+    IssuedCredentials,
+    MetadataVariables,
+)
 from tests.samples import EXAMPLE_ID, EXAMPLE_SESSION_ID
 
 NEVER_INHERITED = [
@@ -225,6 +230,54 @@ def test_a_region_option_is_no_override_inside() -> None:
     assert "AWS_REGION" not in _inner(child)
 
 
+NOT_INHERITED = {"AWS_VAULT", *NEVER_INHERITED}
+ENDPOINTS = {
+    "container": BARE._replace(container=ContainerVariables("http://127.0.0.1:1/", "token")),
+    "metadata": BARE._replace(metadata=MetadataVariables("http://127.0.0.1:1/", version_1=False)),
+    "version 1": BARE._replace(metadata=MetadataVariables("http://127.0.0.1:1/", version_1=True)),
+    "profile": BARE._replace(sdk_profile="work-sdk"),
+}
+OWN: list[dict[str, str]] = [
+    {},
+    dict.fromkeys(OVERRIDDEN, ""),
+    dict.fromkeys(OVERRIDDEN, "true"),
+    dict.fromkeys(OVERRIDDEN, "false"),
+    dict.fromkeys(OVERRIDDEN, "/a b%20=+c"),
+    dict.fromkeys(OVERRIDDEN, "/dev/null"),
+]
+
+
+@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize("kind", ENDPOINTS)
+def test_what_an_endpoint_overrides_is_the_users_again_inside(
+    kind: str, own: dict[str, str]
+) -> None:
+    environ = {"PATH": "/bin", **own}
+    once = _inner(child_environment(environ, ENDPOINTS[kind]))
+    assert {name: value for name, value in once.items() if name not in NOT_INHERITED} == environ
+    for inner in ENDPOINTS.values():
+        twice = _inner(child_environment(once, inner))
+        assert {name: value for name, value in twice.items() if name in OVERRIDDEN} == own
+    plain = child_environment(once, BARE)
+    assert {name: value for name, value in plain.items() if name in OVERRIDDEN} == own
+
+
+@pytest.mark.parametrize("kind", ["container", "metadata"])
+def test_no_sdk_reads_the_credentials_file_beside_an_endpoint(kind: str) -> None:
+    child = child_environment({"HOME": "/h"}, ENDPOINTS[kind])
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CREDENTIAL_PROFILES_FILE"):
+        assert child[name] == "/dev/null"
+    assert child["AWS_SDK_LOAD_CONFIG"] == "1"  # the JavaScript SDK v2 reads it otherwise
+    assert "AWS_SDK_LOAD_CONFIG" not in child_environment(_inner(child), BARE)
+
+
+def test_what_an_endpoint_overrode_and_was_changed_since_stays_changed() -> None:
+    child = child_environment({"AWS_EC2_METADATA_DISABLED": "true"}, ENDPOINTS["metadata"])
+    assert "AWS_EC2_METADATA_DISABLED" not in child  # the JavaScript SDK v2 takes any value as true
+    child["AWS_EC2_METADATA_DISABLED"] = "mine"
+    assert _inner(child)["AWS_EC2_METADATA_DISABLED"] == "mine"
+
+
 def test_the_marker_itself_goes_no_further() -> None:
     inner = _inner(child_environment({}, FULL))
     assert MARKER not in inner
@@ -233,7 +286,7 @@ def test_the_marker_itself_goes_no_further() -> None:
 
 def test_values_survive_the_marker() -> None:
     values = {"AWS_CA_BUNDLE": "/a b%20c/100%25 ca.pem", "AWS_ENDPOINT_URL": "http://x/?a=b%2520c"}
-    assert unchanged_settings({MARKER: marker_text(values), **values}) == list(values)
+    assert list(unchanged_settings({MARKER: marker_text(values), **values})) == list(values)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +301,10 @@ def test_values_survive_the_marker() -> None:
         " ".join(["AWS_REGION=eu-west-1"] * 600),
         "AWS_REGION=eu-west-1 AWS_CA_BUNDLE=" + "x" * 40000,
         "AWS_REGION=us-east-1",
+        "AWS_REGION=eu-west-1 +AWS_REGION=us-east-1",
+        "AWS_REGION=eu-west-1 +PATH=/evil",
+        "+AWS_EC2_METADATA_DISABLED=no no",
+        "+AWS_EC2_METADATA_DISABLED=true +HOME=/evil",
         "\udcff=\udcff",
         "",
     ],

@@ -29,9 +29,11 @@ FREE = {
         "--listen",
         "--path",
         "--account",
+        "--lines",
     ),
     *("--role", "--name", "--older-than", "--grace", "--delete-orphan", "--ttl", "--parent"),
     *("--label", "--mfa-serial", "--source-prefix", "--only", "--rename", "--recipient"),
+    "--lines",
     *("--kdf-memory", "--kdf-iterations", "--kdf-lanes", "--prefix", "--pin", "--passphrase-fd"),
     *("rename new", "copy new", "recipients add"),
 }
@@ -167,20 +169,20 @@ TEXT = st.text(
 @given(st.lists(st.tuples(TEXT, st.integers(0, 30), st.sampled_from(["", "'", '"']))))
 @settings(max_examples=30, deadline=None)
 def test_what_bash_gets_is_one_word_again(cases: list[tuple[str, int, str]]) -> None:
-    """Written after what readline keeps of the line, it is the candidate: bash itself says so."""
+    """Written after what readline keeps of the line, it is the whole text: bash itself says so."""
     script, wanted = "printf '%s\\0'", []
-    for candidate, size, quote in cases:
-        typed = candidate[:size]
+    for whole, size, quote in cases:
+        typed = whole[:size]
         if quote and any(letter in typed for letter in "'\"\\$`!"):
             continue
         words = read_line(f"filevault {quote}{typed if quote else insertion(typed, START)}", BREAKS)
-        text = insertion(candidate, words[-1])
+        inserted = insertion(whole, words[-1])
         assert words[-1].text == typed
-        assert text is not None
-        kept = insertion(candidate[: words[-1].kept], START) or ""
-        closing = quote if quote and not text.endswith(quote) else ""
-        script += f" {kept}{quote}{text}{closing}"
-        wanted.append(candidate)
+        assert inserted is not None
+        kept = insertion(whole[: words[-1].kept], START) or ""
+        closing = quote if quote and not inserted.endswith(quote) else ""
+        script += f" {kept}{quote}{inserted}{closing}"
+        wanted.append(whole)
     done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
     assert done.stdout.decode().split("\0")[:-1] == (wanted or [""])
 

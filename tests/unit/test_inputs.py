@@ -122,6 +122,29 @@ def test_what_changed_shortly_before_is_no_witness(tmp_path: Path) -> None:
     assert inputs.doubt == "a file changed shortly before it was read"
 
 
+@pytest.mark.parametrize(
+    ("nanoseconds", "later", "recent"),
+    [
+        (1, 15_000_000, True),
+        (1, 25_000_000, False),
+        (0, 25_000_000, True),
+        (0, 1_015_000_000, True),
+        (0, 1_025_000_000, False),
+    ],
+)
+def test_where_times_have_whole_seconds_a_change_counts_for_one_more(
+    tmp_path: Path, nanoseconds: int, later: int, *, recent: bool
+) -> None:
+    """ext4 with inodes of 128 bytes: two changes within a second have the same times."""
+    (tmp_path / "x").write_text("")
+    info = (tmp_path / "x").stat()
+    changed = 1_800_000_000 * 10**9 + nanoseconds
+    kept = os.stat_result(info[:10], {"st_ctime_ns": changed, "st_mtime_ns": changed})
+    inputs = Inputs(changed + later)
+    inputs.read(f"{tmp_path}/x", kept, kept)
+    assert inputs.doubt == ("a file changed shortly before it was read" if recent else None)
+
+
 def spoiled(inputs: Inputs, tmp_path: Path) -> Callable[[str], Callable[[], object]]:
     folder = Folder.open(str(tmp_path), inputs=inputs)
     deeds: dict[str, Callable[[], object]] = {

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from filevault.aws.sts import TokenCodeFor
+from filevault.config.program_chain import CHAIN
 from filevault.config.settings import GlobalOptions, Settings
-from filevault.errors import MfaError, NoTerminalError
+from filevault.errors import MfaError, NoTerminalError, ProfileLoopError
 from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import token_code
 
@@ -86,6 +87,16 @@ def test_ykman_is_asked_for_the_account_and_on_the_device_that_are_named(
     code(environ, MutedTerminal(), prompt="ykman")
     asked = (tmp_path / "arguments").read_text().splitlines()
     assert asked == ["--device", "42", "oath", "accounts", "code", "--single", "work"]
+
+
+def test_a_process_does_not_run_itself(environ: dict[str, str]) -> None:
+    """It may ask filevault for its own profile by mistake, and each run would start another."""
+    process = f'[ ${CHAIN} = outer,jon ] && echo "11111$(echo $AWS_PROFILE | wc -w)"'
+    environ |= {CHAIN: "outer", "AWS_PROFILE": "jon"}
+    assert code(environ, MutedTerminal(), process=process) == "111111"
+    environ[CHAIN] = "jon"
+    with pytest.raises(ProfileLoopError, match="mfa_process of profile 'jon' runs itself"):
+        code(environ, MutedTerminal(), process=process)
 
 
 def test_a_program_that_fails_is_named_with_its_complaint(

@@ -11,10 +11,10 @@ from typing import Any
 import botocore.session
 import pytest
 
+from filevault.config.program_chain import CHAIN
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError, ProfileLoopError, ProgramError, ProviderError
 from filevault.plan.explain import explain
-from filevault.sources.process import CHAIN
 from tests.fakes import FakeAws
 from tests.fakes.clock import iso
 from tests.worlds.providers import ProviderWorld, role, role_arn
@@ -216,6 +216,10 @@ def test_a_program_that_is_missing_slow_or_endless_is_an_error(
 ) -> None:
     assert "no program" in refused(world.command("/no/such/program x"), ProgramError).message
     assert "cannot be split" in refused(world.command("cat 'x"), ProgramError).message
+    for word in ("\0", "a\0b", "'cat' x\0"):
+        error = refused(world.command(f"{word} x"), ProgramError)
+        assert "credential_process of profile 'p'" in error.message
+        assert "\0" not in error.message
     assert "more than 1048576" in refused(world.command("cat /dev/zero"), ProgramError).message
     monkeypatch.setattr("filevault.sources.process._TIMEOUT", 0.1)
     assert "did not end within" in refused(world.command("sleep 60"), ProgramError).message

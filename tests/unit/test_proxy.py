@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from filevault.aws import sts
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint, without_urls
+from filevault.aws.http_request import HttpRequest
+from filevault.aws.proxy import proxies_for
 from filevault.aws.signin import get_signin_token
 from filevault.credentials import Credentials
-from filevault.errors import ConfigError, NetworkError
+from filevault.errors import AwsError, ConfigError, NetworkError
+from tests.fakes import FakeAws
 from tests.samples import EXAMPLE_ID
+from tests.worlds.sso import SsoWorld
 
 PASSWORD = "pa/ssw0rd"
 BAD = [
@@ -72,6 +78,58 @@ def test_a_proxy_that_cannot_be_reached_is_a_network_error(
     with pytest.raises(NetworkError) as caught:
         sts.get_caller_identity(Clients(), endpoint, KEY, subject="profile 'work'")
     assert "ssw0rd" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def _sts(aws: FakeAws) -> None:
+    user = aws.add_user("jon")
+    key = Credentials(user.access_key_id, user.secret_access_key, None)
+    endpoint = Endpoint("eu-west-1", aws.url)
+    sts.get_caller_identity(Clients(), endpoint, key, subject="profile 'work'")
+
+
+def _sign_in(aws: FakeAws) -> None:
+    with pytest.raises(AwsError):  # of an unknown key: it has arrived
+        get_signin_token(Clients(), aws.url, KEY, duration=None, subject="profile 'work'")
+
+
+def _identity_center(aws: FakeAws) -> None:
+    aws.sso.confirm_after = 1
+    SsoWorld(aws).obtain()
+
+
+def _ci(aws: FakeAws) -> None:
+    HttpRequest("GET", f"{aws.url}/x", {}).send(operation="a request", subject="x", seconds=5)
+
+
+@pytest.mark.parametrize("call", [_sts, _sign_in, _identity_center, _ci])
+def test_what_is_for_this_machine_goes_through_no_proxy(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch, call: Callable[[FakeAws], None]
+) -> None:
+    """It is plain http: a proxy elsewhere would get its secrets, and cannot know the service."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    call(aws)
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://127.0.0.1:8080/a?b", True),
+        ("http://LOCALHOST/", True),
+        ("https://[::1]:1", True),
+        ("http://127.9.9.9", True),
+        ("http://localhost.example/", False),
+        ("http://127.0.0.1.example/", False),
+        ("https://sts.eu-west-1.amazonaws.com/#http://127.0.0.1/", False),
+        ("http://127.0.0.1@example.com/", False),
+    ],
+)
+def test_only_the_loopback_interface_is_this_machine(
+    monkeypatch: pytest.MonkeyPatch, url: str, here: bool
+) -> None:
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    assert (proxies_for(url) == {}) == here
 
 
 @pytest.mark.parametrize("proxy", BAD)

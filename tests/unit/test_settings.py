@@ -46,6 +46,13 @@ def test_capturing_takes_every_secret_source_out_of_the_environment(name: str) -
     assert "secret" not in captured.program_environment().values()
 
 
+def test_an_entry_without_a_name_is_given_to_no_program() -> None:
+    """`=x` in the environment, which Python refuses to pass on."""
+    settings = Settings.capture(GlobalOptions(), {"": "x", "HOME": "/home/jon"})
+    assert "" not in settings.environ
+    assert "" not in settings.program_environment()
+
+
 @pytest.mark.parametrize(
     "name", ["FILEVAULT_PASSPHRASE2", "FILEVAULT_KEYS", "FILEVAULT_AGE_IDENTITYFILE"]
 )

@@ -18,7 +18,14 @@ from filevault.aws.sso_start_url import StartUrl, is_aws, resolve
 from filevault.cli.browser import Browser, open_link
 from filevault.cli.sso_sign_in import SsoSignIn
 from filevault.config.sso_session import SsoSession
-from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError, ProviderError
+from filevault.errors import (
+    AwsError,
+    ConfigError,
+    FilevaultError,
+    NetworkError,
+    NotAwsError,
+    ProviderError,
+)
 from filevault.sources.sso_tokens import portal_service
 from filevault.sources.token_records import SSO_CLIENT
 from filevault.system import programs
@@ -444,6 +451,9 @@ def test_no_message_contains_a_secret_that_a_server_sends_back(world: SsoWorld) 
         KEYS % b'"C"',
         KEYS % b'"C","expiration":"x"',
         KEYS % b'"C\\n","expiration":99999999999999',
+        KEYS % b'"C","expiration":253402300800000',
+        KEYS % b'"C","expiration":-1',
+        KEYS % b'"C","expiration":1e12',
         b"x" * (300 << 10),
     ],
 )
@@ -452,6 +462,29 @@ def test_an_answer_without_usable_credentials_is_an_error(signed_in: SsoWorld, b
     signed_in.aws.arm(fault, action="GetRoleCredentials", times=9)
     with pytest.raises((AwsError, NetworkError)):
         signed_in.obtain()
+
+
+@pytest.mark.parametrize(
+    ("action", "key"),
+    [
+        ("RegisterClient", "clientId"),
+        ("RegisterClient", "clientSecret"),
+        ("StartDeviceAuthorization", "deviceCode"),
+        ("CreateToken", "refreshToken"),
+        ("GetRoleCredentials", "\udcff"),
+    ],
+)
+def test_a_text_that_no_file_or_request_can_have_is_not_from_aws(
+    world: SsoWorld, action: str, key: str
+) -> None:
+    def change(body: bytes) -> bytes:
+        return json.dumps({**json.loads(body), key: "a\ud800"}).encode("ascii")
+
+    world.aws.sso.confirm_after = 1
+    fault = Fault("rewrite", when="after", change=change, status=200)
+    world.aws.arm(fault, action=action, times=9)
+    with pytest.raises(NotAwsError, match=f"the answer to {action} for .* is not one of AWS's"):
+        world.obtain()
 
 
 @pytest.mark.parametrize(
@@ -579,7 +612,14 @@ def test_where_a_vanity_address_may_lead(location: str, url: str | None, region:
         "//evil.example/",
         "https://[::1",
         "javascript:alert(1)",
+        "https://evil.example\\.awsapps.com/start",
+        "https://evil.example%2f.awsapps.com/start",
+        "https://.awsapps.com/start",
+        "https://d 1.awsapps.com/start",
+        "https://d-1.awsapps.com/st\x1bart",
+        "https://d-1.awsapps.com/" + "a" * 3000,
     ],
+    ids=lambda location: repr(location[:50]),
 )
 def test_where_a_vanity_address_may_not_lead(location: str) -> None:
     with pytest.raises(ConfigError, match="no address of AWS"):

@@ -9,15 +9,19 @@ from pathlib import Path
 import botocore.session
 import pytest
 
+from filevault.aws.http_request import HttpRequest
 from filevault.config.aws_config import AwsConfig
 from filevault.config.overrides import Overrides
 from filevault.config.profile import resolve
+from filevault.config.program_chain import CHAIN
 from filevault.errors import (
     AwsError,
     ConfigError,
     FilevaultError,
     NetworkError,
     NoSourceError,
+    ProfileLoopError,
+    ProgramError,
     ProviderError,
 )
 from filevault.identity_tokens.claims import claims_of, shown_claims
@@ -225,6 +229,24 @@ def test_a_process_that_fails_is_shown(world: WebWorld) -> None:
     assert message == (
         "web_identity_token_process of profile 'ci' failed with status 7: mint is closed"
     )
+    world.configure("web_identity_token_process = echo \0")
+    message = refused(world, ProgramError).message
+    assert message == "web_identity_token_process cannot be started: it has a forbidden character"
+
+
+def test_a_process_does_not_run_itself(world: WebWorld) -> None:
+    """It may ask filevault for its own profile by mistake, and each run would start another."""
+    world.environ = {"PATH": "/usr/bin:/bin", "AWS_PROFILE": "ci", CHAIN: "outer"}
+    world.configure(f"web_identity_token_process = env > {world.file}; echo x.y.z")
+    refused(world, AwsError)
+    environment = world.file.read_text().splitlines()
+    assert f"{CHAIN}=outer,ci" in environment
+    assert "AWS_PROFILE=ci" in environment
+    world.file.unlink()
+    world.environ[CHAIN] = "outer,ci"
+    with pytest.raises(ProfileLoopError, match="web_identity_token_process of profile 'ci' runs"):
+        world.run("ci", refresh=True)
+    assert not world.file.exists()
 
 
 # Services of CI systems
@@ -282,6 +304,45 @@ def test_the_secret_of_a_job_goes_to_no_unsafe_address(world: WebWorld, url: str
     error = refused(world.configure("web_identity_token_source = github"), ConfigError)
     assert "ACTIONS_ID_TOKEN_REQUEST_URL" in str(error.hint)
     assert "s3cr3t" not in f"{error.message}{error.hint}"
+
+
+@pytest.mark.parametrize("system", ["github", "buildkite"])
+@pytest.mark.parametrize("secret", ["s3cr3t\nof-the-job", "s3cr3t\u20ac", "s3cr3t\udcff"])
+def test_a_secret_of_a_job_that_is_no_header_is_named_and_not_shown(
+    world: WebWorld, ci: FakeCi, system: str, secret: str
+) -> None:
+    name = {
+        "github": "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "buildkite": "BUILDKITE_AGENT_ACCESS_TOKEN",
+    }[system]
+    world.environ = {**ci.github(), **ci.buildkite(), name: secret}
+    error = refused(world.configure(f"web_identity_token_source = {system}"), ConfigError)
+    assert name in error.message
+    assert "forbidden" in error.message
+    assert "s3cr3t" not in f"{error.message}{error.hint}{world.said}"
+    assert ci.requests == []
+
+
+@pytest.mark.parametrize("system", ["github", "buildkite"])
+def test_a_line_end_after_the_secret_of_a_job_does_not_matter(
+    world: WebWorld, ci: FakeCi, system: str
+) -> None:
+    given = ci.github() if system == "github" else ci.buildkite()
+    world.environ = {variable: f"{value}\n" for variable, value in given.items()}
+    world.configure(f"web_identity_token_source = {system}").run("ci")
+    assert len(ci.requests) == 1
+
+
+def test_the_error_of_a_library_about_a_header_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr("filevault.aws.http_request.time.sleep", paused.append)
+    request = HttpRequest("GET", "http://127.0.0.1:1/", {"Authorization": "bearer s3\ncr3t"})
+    with pytest.raises(ConfigError, match="headers contains a forbidden character") as caught:
+        request.send(operation="a request", subject="x", seconds=5, attempts=3)
+    assert "cr3t" not in caught.value.message
+    assert paused == []
 
 
 def test_a_service_that_is_not_there_is_a_network_error(
@@ -586,3 +647,15 @@ def test_claims_are_printable_and_bounded() -> None:
     assert "aud 'a b'" in shown
     deep = base64.urlsafe_b64encode(b"[" * 9000).decode().rstrip("=")
     assert claims_of(f"h.{deep}.s") == {}
+
+
+def test_claims_that_are_no_text_are_told_apart() -> None:
+    """JSON can escape lone surrogates, which no hash, file or request takes."""
+    import base64
+
+    found = set()
+    for subject in (rb"a\ud800", rb"a\udcff", rb"a"):
+        payload = base64.urlsafe_b64encode(b'{"aud":["%s"],"sub":"%s"}' % (subject, subject))
+        claims = claims_of(f"h.{payload.decode().rstrip('=')}.s")
+        found.add(f"{claims['aud']} {claims['sub']}".encode())
+    assert len(found) == 3

@@ -150,6 +150,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from filevault.cli.cached_answers import cache_environment
 
         cache_environment(context, served, child)
+    context.record_issued(plan.profile, "exec", issued.credentials, command[0])
     context.reporter.flush()
     return replace_process(path, command, child)
 

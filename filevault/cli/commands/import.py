@@ -288,7 +288,7 @@ class _Import:
             if args.yes or not context.prompter.present:
                 context.reporter.say(
                     f"{_count(safe)} {_are(safe)} still{clear} in {source.title}: "
-                    "--remove-source takes them out"
+                    f"--remove-source takes {_them(safe)} out"
                 )
                 return
             question = f"Take {_count(safe)} out of {source.title}?"
@@ -347,6 +347,10 @@ def _count(rows: Sequence[object]) -> str:
 
 def _are(rows: Sequence[object]) -> str:
     return "is" if len(rows) == 1 else "are"
+
+
+def _them(rows: Sequence[object]) -> str:
+    return "it" if len(rows) == 1 else "them"
 
 
 def _report(

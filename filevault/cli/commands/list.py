@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.sign_ins import sign_ins
-from filevault.errors import FilevaultError, NoVaultError
+from filevault.errors import FilevaultError, NoVaultError, UsageError
 from filevault.system.printable import printable
-from filevault.system.times import format_duration, format_time
+from filevault.system.times import format_duration, format_local, format_time
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys, cached sessions and sign-ins.
 
-Nothing is unlocked. The age of a key counts from its creation at AWS where that is known, else
-from the day it was stored, shown with a ≥."""
+With PROFILE show that one, with its key, account, role, MFA device and vault. Nobody is asked.
+
+The age of a key counts from its creation at AWS where that is known, else from the day it was
+stored, shown with a ≥."""
 
 _DAY = 86400
 _WIDTH = 25  # as AWS Vault's table
@@ -71,24 +73,30 @@ class _Row:
         self.source: str | None = None
         self.signed_in: SignIn | None = None
 
-    def labels(self, now: float) -> list[str]:
-        """Return the live sessions and the sign-in, with the time that each has left."""
-        signed_in = [] if self.signed_in is None else [self.signed_in.label(now)]
-        return [*signed_in, *_labels(self.sessions, now)]
+    def labels(self, now: float, *, local: bool) -> list[str]:
+        """Return the live sessions and the sign-in, with the time left or the local end of each."""
+        signed_in = [] if self.signed_in is None else [self.signed_in.label(now, local=local)]
+        return [*signed_in, *_labels(self.sessions, now, local=local)]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.add_argument("profile", nargs="?", metavar="PROFILE", help="only this one, in detail")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--credentials", action="store_true", help="names of stored keys only")
     which.add_argument("--profiles", action="store_true", help="names of config profiles only")
     which.add_argument("--sessions", action="store_true", help="live sessions only")
+    parser.add_argument(
+        "--local", action="store_true", help="show when sessions end, in local time"
+    )
     parser.add_argument("--json", action="store_true", help="print an array of objects")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Print the table, the JSON, or the names asked for."""
     context.settings.inputs.spoil("a listing is not repeated")
+    if args.profile is not None:
+        return _show_one(args, context)
     if args.profiles and not args.json:
         for name in context.aws_config.profile_names():
             context.reporter.result(printable(name))
@@ -104,11 +112,63 @@ def run(args: argparse.Namespace, context: Context) -> int:
         _print_json(rows, context)
     elif args.sessions:
         for row in rows:
-            for label in row.labels(context.runtime.clock()):
+            for label in row.labels(context.runtime.clock(), local=args.local):
                 context.reporter.result(f"{printable(row.profile)}\t{label}")
     else:
-        _print_table(rows, context)
+        _print_table(rows, context, local=args.local)
         _warn_of_age(rows, context)
+    return 0
+
+
+def _show_one(args: argparse.Namespace, context: Context) -> int:
+    """Print the details of one profile. Raises ConfigError, ProfileNotFoundError, UsageError."""
+    from filevault.cli.profile_details import profile_details
+
+    if args.credentials or args.profiles or args.sessions:
+        raise UsageError("--credentials, --profiles and --sessions are for all profiles")
+    name, now = args.profile, context.runtime.clock()
+    choice = choose_vault(context)
+    opened = _open(choice, context)
+    with opened or contextlib.nullcontext():
+        details = profile_details(name, context, choice, opened)
+        rows = [row for row in _rows(args, context, opened) if row.profile == name]
+    row = rows[0] if rows else _Row(name, False, False, None, [])
+    if args.json:
+        context.reporter.json({**_json(row, now), **details._asdict()})
+        return 0
+    shown = format_local if args.local else format_time
+    key = None
+    if details.key_profile is not None:
+        key = "not known while the vault is locked" if details.key is None else f"...{details.key}"
+        key += "" if details.key_profile == name else f" of {printable(details.key_profile)}"
+    created = None
+    if row.created is not None:
+        age = _age((int(now) - row.created) // _DAY, row.created_from)
+        created = f"{shown(row.created)} ({age})"
+    vault = None if details.vault is None else f"{details.vault} ({details.backend})"
+    lines = [
+        ("profile", name),
+        ("source", row.source or ("stored" if row.has_key else None)),
+        ("key", key),
+        ("created", created),
+        ("account", details.account_id),
+        ("role", details.role_arn),
+        ("mfa", details.mfa_serial),
+        ("region", details.region),
+        ("vault", vault),
+        *(
+            ("session", f"{label} until {shown(session.expiration)}")
+            for session in sorted(row.sessions, key=lambda each: (each.operation, each.expiration))
+            for label in [_LABELS.get(session.operation, session.operation)]
+        ),
+        (
+            "signed in",
+            None if row.signed_in is None else row.signed_in.label(now, local=args.local),
+        ),
+    ]
+    for label, value in lines:
+        if value is not None:
+            context.reporter.result(f"{label + ':':11}{printable(value)}")
     return 0
 
 
@@ -146,7 +206,8 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     stored = opened.vault.created_times() if opened is not None else {}
     configured = set(profiles)
     signed_in = {each.reference: each for each in sign_ins(opened, now)}
-    sources = _Sources(context, stored) if signed_in or args.json else None
+    detailed = args.json or args.profile is not None
+    sources = _Sources(context, stored) if signed_in or detailed else None
     names = [
         *profiles,
         *(key for key in stored if key not in configured),
@@ -198,12 +259,16 @@ class _Sources:
         return profile.source, "" if source is None else source.reference
 
 
-def _labels(sessions: Sequence[ListedSession], now: float) -> list[str]:
+def _labels(sessions: Sequence[ListedSession], now: float, *, local: bool) -> list[str]:
     ordered = sorted(sessions, key=lambda session: (session.operation, session.expiration))
+
+    def end(session: ListedSession) -> str:
+        if local:
+            return format_local(session.expiration)
+        return format_duration(session.expiration - now)
+
     return [
-        f"{_LABELS.get(session.operation, session.operation)}:"
-        f"{format_duration(session.expiration - now)}"
-        for session in ordered
+        f"{_LABELS.get(session.operation, session.operation)}:{end(session)}" for session in ordered
     ]
 
 
@@ -226,7 +291,7 @@ def _warn_of_age(rows: list[_Row], context: Context) -> None:
     )
 
 
-def _print_table(rows: list[_Row], context: Context) -> None:
+def _print_table(rows: list[_Row], context: Context, *, local: bool) -> None:
     now = context.runtime.clock()
     today = int(now)
     names = [row.profile for row in rows]
@@ -246,7 +311,7 @@ def _print_table(rows: list[_Row], context: Context) -> None:
         # Without a key no other column names the profile.
         profile = cell if row.in_config or not row.has_key else absent
         key = cell if row.has_key else absent
-        sessions = ", ".join(row.labels(now)) if row.sessions or row.signed_in else "-"
+        sessions = ", ".join(row.labels(now, local=local)) if row.sessions or row.signed_in else "-"
         if row.created is None:
             age = "-      "
         else:
@@ -258,25 +323,25 @@ def _print_table(rows: list[_Row], context: Context) -> None:
 
 def _print_json(rows: list[_Row], context: Context) -> None:
     now = context.runtime.clock()
-    objects = [
-        {
-            "profile": row.profile,
-            "in_config": row.in_config,
-            "source": row.source or ("stored" if row.has_key else None),
-            "has_credentials": row.has_key,
-            "created": None if row.created is None else format_time(row.created),
-            "created_from": row.created_from,
-            "age_days": None if row.created is None else max(0, int(now - row.created) // _DAY),
-            "sessions": [
-                {
-                    "operation": session.operation,
-                    "expiration": format_time(session.expiration),
-                    "seconds_left": int(session.expiration - now),
-                }
-                for session in sorted(row.sessions, key=lambda s: (s.operation, s.expiration))
-            ],
-            "signed_in": None if row.signed_in is None else row.signed_in.json(),
-        }
-        for row in rows
-    ]
-    context.reporter.json(objects)
+    context.reporter.json([_json(row, now) for row in rows])
+
+
+def _json(row: _Row, now: float) -> dict[str, object]:
+    return {
+        "profile": row.profile,
+        "in_config": row.in_config,
+        "source": row.source or ("stored" if row.has_key else None),
+        "has_credentials": row.has_key,
+        "created": None if row.created is None else format_time(row.created),
+        "created_from": row.created_from,
+        "age_days": None if row.created is None else max(0, int(now - row.created) // _DAY),
+        "sessions": [
+            {
+                "operation": session.operation,
+                "expiration": format_time(session.expiration),
+                "seconds_left": int(session.expiration - now),
+            }
+            for session in sorted(row.sessions, key=lambda s: (s.operation, s.expiration))
+        ],
+        "signed_in": None if row.signed_in is None else row.signed_in.json(),
+    }

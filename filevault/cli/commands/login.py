@@ -34,7 +34,10 @@ AWS_PROFILE the credentials of the environment are used, as inside exec."""
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE, else AWS_ACCESS_KEY_ID"
+        "profile",
+        nargs="?",
+        metavar="PROFILE",
+        help="default: AWS_PROFILE, else AWS_ACCESS_KEY_ID, else one of a list",
     )
     parser.add_argument("--path", metavar="P", help="the page to open, e.g. s3/buckets")
     how = parser.add_mutually_exclusive_group()

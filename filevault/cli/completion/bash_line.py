@@ -88,11 +88,11 @@ def _words(line: str, breaks: str) -> Iterator[Word]:
             return
 
 
-def insertion(candidate: str, word: Word) -> str | None:
-    """Return what readline is to insert for a candidate; None if the word begins otherwise."""
-    if not candidate.startswith(word.text):
+def insertion(text: str, word: Word) -> str | None:
+    """Return what readline is to insert for a text; None if the word begins otherwise."""
+    if not text.startswith(word.text):
         return None
-    rest = candidate[word.kept :]
+    rest = text[word.kept :]
     if word.quote:
         if word.quote == "'":
             quoted = rest.replace("'", "'\\''")

@@ -8,7 +8,7 @@ _filevault() {
     COMPREPLY=()
     case $kind in
         words)
-            compopt -o nosort
+            compopt -o nosort 2>/dev/null
             COMPREPLY=("${answer[@]:1}")
             ;;
         files) compopt -o default ;;

@@ -38,6 +38,7 @@ POSITIONALS = {
     "exec profile": PROFILE,
     "export profile": PROFILE,
     "serve profiles": PROFILE,
+    "list profile": PROFILE,
     "login profile": PROFILE,
     "sso session": SESSION,
     "signin profile": PROFILE,
