@@ -18,7 +18,7 @@ from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.launch import botocore_data
 from tests.launch.preload import import_everything
-from tests.samples import ANN, KEY_ID, SECRET
+from tests.samples import ANN, KEY_ID, OTHER_SECRET, SECOND_ID, SECRET
 from tests.worlds import restricted
 from tests.worlds.age_store import ssh_key
 from tests.worlds.aws_machine import AwsMachine
@@ -170,8 +170,8 @@ def test_a_file_that_takes_the_place_of_another_grants_what_that_did(
         (keeper.store / ".gpg-id").rename(keeper.root / ".gpg-id")
         keeper.inside("recipients", "accept")
     keeper.machine.write_config("[default]\nregion = eu-west-1\n[profile work]\n")
-    clear = [f"{name}={value}\n" for name, value in KEY.items()]
-    (home / ".env").write_text("".join([*clear, "OTHER=x\n"]))
+    other = f"AWS_ACCESS_KEY_ID={SECOND_ID}\nAWS_SECRET_ACCESS_KEY={OTHER_SECRET}\n"
+    (home / ".env").write_text(f"{other}OTHER=x\n")
     config = home / ".config/filevault/config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text("cache_roles = true\n")
