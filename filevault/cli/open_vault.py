@@ -213,6 +213,11 @@ class OpenVault:
             with contextlib.suppress(FilevaultError):
                 self.vault.trust.set_last_slot(backend.opened_slot)
 
+    def forget_keys(self) -> None:
+        """Forget the cached keys, and cache none at the end. Raises BackendError."""
+        self._caches_session_key = False
+        self._context.key_cache.forget(self.choice.state_id)
+
     def cache_session_key(self) -> None:
         """Cache the session key if a person was asked for the secret that opened the vault."""
         if self._caches_session_key and self.vault.is_open:

@@ -147,10 +147,11 @@ class Profiles:
         absent = absent_config(self._context)
         hint = hint_at_top(self._choice, self._stored.missing) or error.hint
         unknown = isinstance(error, errors.ProfileNotFoundError)
-        if unknown and self._vault is not None and "did you mean" not in (hint or ""):
+        missing = self._stored.missing  # empty where an included profile is the unknown one
+        if unknown and missing and self._vault is not None and "did you mean" not in (hint or ""):
             from filevault.cli.absent_key import similar_key
 
-            guess = similar_key(self._stored.missing[-1], self._vault)
+            guess = similar_key(missing[-1], self._vault)
             hint = hint if guess is None else f"did you mean {printable(guess)!r}?"
         if absent:
             hint = "check AWS_CONFIG_FILE"

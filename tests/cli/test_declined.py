@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.cli.test_sso import SsoMachine
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.samples import EXAMPLE_KEY
+from tests.samples import EXAMPLE_KEY, OTHER_ID, OTHER_SECRET
 from tests.worlds.damage import flip
+from tests.worlds.login_machine import BROWSER, LoginMachine
 from tests.worlds.machine import ROOT, Machine, TypedAnswer
 
 
@@ -84,15 +86,47 @@ def forget_repositories(machine: Machine) -> None:
     path.write_text(json.dumps(content))
 
 
+def two_keys(machine: Machine) -> None:
+    a_key(machine)
+    machine.add("ann", OTHER_ID, OTHER_SECRET, "--no-config")
+
+
+def a_clear_key(machine: Machine) -> None:
+    machine.with_vault().write_config("[profile jon]\n")
+    key_id, secret = EXAMPLE_KEY
+    (machine.home / ".aws/credentials").write_text(
+        f"[jon]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
+    )
+
+
+def another_user(machine: Machine, aws: FakeAws) -> None:
+    """Let another user than before sign in to the console."""
+    LoginMachine(machine, aws).signed_in()
+    aws.login.user = aws.add_user("ann")
+    machine.env["BROWSER"] = BROWSER
+
+
+def an_sso_session(machine: Machine, aws: FakeAws) -> None:
+    SsoMachine(machine, aws).sign_in()
+
+
 class Question(NamedTuple):
-    """A command that asks; the answers to the questions before the last are `yes`."""
+    """A command that asks; the answers to the questions before the last are `yes`.
+
+    `outcome` is the last line for a no, and `at_aws` prepares what needs the stand-in. Where the
+    earlier answers have changed the vault, `keeps_vault` is false: the rest stays as it is.
+    """
 
     argv: tuple[str, ...]
     questions: tuple[str, ...]
     prepare: Callable[[Machine], None]
+    outcome: str = "nothing was changed"
+    at_aws: Callable[[Machine, FakeAws], None] | None = None
+    keeps_vault: bool = True
 
 
 DISCARD = ("Replace the key", "Discard it?")
+TAKE_OUT = ("Store 1 key", "Take 1 key out")
 QUESTIONS = (
     Question(("add", "jon"), ("Make one?",), nothing),
     Question(("add", "jon"), ("Replace the key",), a_key),
@@ -103,37 +137,79 @@ QUESTIONS = (
     Question(("recipients", "remove", "$OWN"), ("all the same?",), two_recipients),
     Question(("git", "adopt"), ("Use it from now on?",), a_strange_repository),
     Question(("rekey",), ("Use it from now on?",), a_repository_from_before),
+    Question(("rename", "jon", "ann"), ("Replace the key",), two_keys),
+    Question(("copy", "jon", "ann"), ("Replace the key",), two_keys),
+    Question(("import",), ("Store 1 key",), a_clear_key),
+    Question(("import",), TAKE_OUT, a_clear_key, "~/.aws/credentials stays as it is", None, False),
+    Question(("migrate", "--to", "moved"), ("which is made first?",), a_key),
+    Question(
+        ("signin", "console"),
+        ("from now on?",),
+        nothing,
+        "nothing was kept of this sign-in",
+        another_user,
+    ),
+    Question(
+        ("sso", "profiles", "work"),
+        ("Write 2 profiles",),
+        nothing,
+        "nothing was written",
+        an_sso_session,
+    ),
 )
+
+
+def prepared(machine: Machine, aws: FakeAws, row: Question) -> dict[str, bytes]:
+    """Prepare a row; return what a no must leave as it is."""
+    row.prepare(machine)
+    if row.at_aws is not None:
+        row.at_aws(machine, aws)
+    return kept(machine, row)
+
+
+def kept(machine: Machine, row: Question) -> dict[str, bytes]:
+    """Return the files of the vault, of the AWS config, of sign-ins and of a second vault."""
+    vault = contents(machine.vault) if row.keeps_vault else {}
+    sign_ins = {
+        path: data
+        for path, data in contents(machine.state).items()
+        if re.search("/(login|sso)/.", path)
+    }
+    others = [contents(machine.home / folder) for folder in (".aws", ".config", "moved")]
+    return {**vault, **sign_ins, **{path: data for each in others for path, data in each.items()}}
 
 
 @pytest.mark.parametrize("row", QUESTIONS, ids=lambda row: " ".join((*row.argv, row.questions[-1])))
 @pytest.mark.parametrize("answer", ["n", "\x04"])
-def test_a_no_is_no_error(machine: Machine, row: Question, answer: str) -> None:
-    row.prepare(machine)
-    before = contents(machine.vault)
+def test_a_no_is_no_error(machine: Machine, aws: FakeAws, row: Question, answer: str) -> None:
+    before = prepared(machine, aws, row)
     argv = [machine.env.get(word.removeprefix("$"), word) for word in row.argv]
     answers = [*(TypedAnswer(each, "y") for each in row.questions[:-1])]
     ended = machine.on_terminal(*argv, answers=[*answers, TypedAnswer(row.questions[-1], answer)])
     assert ended.status == 0, ended
-    assert ended.err.splitlines()[-1:] == ["filevault: nothing was changed"], ended
-    assert "error" not in ended.err
+    outcome = row.outcome.replace("~", str(machine.home))
+    assert ended.err.splitlines()[-1:] == [f"filevault: {outcome}"], ended
+    assert "error:" not in ended.err
     assert "locked" not in ended.err
-    assert contents(machine.vault) == before
+    assert kept(machine, row) == before
+    if not row.keeps_vault:
+        machine.ok("export", "jon", "-n")
 
 
 @pytest.mark.parametrize("row", QUESTIONS, ids=lambda row: " ".join((*row.argv, row.questions[-1])))
 def test_a_question_that_nobody_can_answer_has_a_status_of_its_own(
-    machine: Machine, row: Question
+    machine: Machine, aws: FakeAws, row: Question
 ) -> None:
     """Making a vault and using a repository are only offered where there is a person."""
-    row.prepare(machine)
-    before = contents(machine.vault)
+    before = prepared(machine, aws, row)
     argv = [machine.env.get(word.removeprefix("$"), word) for word in row.argv]
     ended = machine.run(*argv)
-    expected = {nothing: 4, a_strange_repository: 0, a_repository_from_before: 10}
-    assert ended.status == expected.get(row.prepare, 5), ended
+    expected: dict[Callable[[Machine], None], int]
+    expected = {a_strange_repository: 0, a_repository_from_before: 10}
+    status = 4 if row.argv == ("add", "jon") and row.prepare is nothing else 5
+    assert ended.status == expected.get(row.prepare, status), ended
     if row.prepare is not a_strange_repository:
-        assert contents(machine.vault) == before
+        assert kept(machine, row) == before
 
 
 def test_a_no_about_a_later_key_of_a_rotation_hides_nothing(machine: Machine, aws: FakeAws) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.tools import tool
-from tests.samples import ANN, JON, KEY_ID, SECRET
+from tests.samples import ANN, JON, KEY_ID, OTHER_ID, OTHER_SECRET, SECRET
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.in_process import InProcess, InProcessResult
 from tests.worlds.machine import ON_STDERR, TypedAnswer
@@ -101,6 +101,19 @@ def test_a_planted_repository_runs_nothing_until_it_is_adopted(planted: Planted)
     assert (stored.status, "saved, but not committed" in stored.err) == (11, True), stored
     assert ADOPT in stored.err
     assert planted.keeper.show("new").startswith(SECRET.encode())
+    clear = planted.machine.home / ".env"
+    clear.write_text(f"AWS_ACCESS_KEY_ID={OTHER_ID}\nAWS_SECRET_ACCESS_KEY={OTHER_SECRET}\n")
+    options = ("--name", "imported", "--yes", "--no-config")
+    for words, done in (
+        (("copy", "new", "second"), "Copied the key"),
+        (("rename", "second", "third"), "Renamed the key"),
+        (("remove", "third", "--force"), "Deleted the key"),
+        (("import", str(clear), *options), "Stored and verified"),
+        (("remove", "imported", "--force"), "Deleted the key"),
+    ):
+        ended = planted.run(*words)
+        assert (ended.status, done in ended.out) == (11, True), (words, ended)
+        assert ADOPT in ended.err
     removed = planted.run("remove", "new", "--force")
     assert (removed.status, "Deleted the key" in removed.out) == (11, True)
     assert not (planted.keeper.store / ".git/info/attributes").exists()

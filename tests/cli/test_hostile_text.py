@@ -57,6 +57,23 @@ def test_hostile_arguments_are_shown_escaped(watch: LeakCheck) -> None:
         ("recipients", "accept", hostile),
         ("add", hostile, "--stdin"),
         ("init", "--vault", "v", "--new-key-file", f"{hostile}/k"),
+        ("import", f"./{hostile}"),
+        ("import", "--from", hostile),
+        ("import", "-", "--name", hostile),
+        ("rename", hostile, "x"),
+        ("copy", "jonsmith", "x", "--to", f"/{hostile}"),
+        ("migrate", "--to", f"{hostile}:x"),
+        ("migrate", "--to", f"file:/{hostile}"),
+        ("verify", hostile),
+        ("serve", hostile),
+        ("serve", "jonsmith", "--allow-role", hostile),
+        ("signin", hostile, "--adopt"),
+        ("sso", hostile),
+        ("sso", "login", hostile),
+        ("sso", "profiles", hostile, "--name", hostile, "--yes"),
+        ("completion", hostile),
+        ("log", "-n", hostile),
+        ("list", hostile),
     ):
         result = machine.run(*argv, stdin="")
         assert not RAW & set(result.out + result.err), (argv, result.err)

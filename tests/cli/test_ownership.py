@@ -18,7 +18,7 @@ from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.launch import botocore_data
 from tests.launch.preload import import_everything
-from tests.samples import ANN, KEY_ID, SECRET
+from tests.samples import ANN, KEY_ID, OTHER_SECRET, SECOND_ID, SECRET
 from tests.worlds import restricted
 from tests.worlds.age_store import ssh_key
 from tests.worlds.aws_machine import AwsMachine
@@ -45,6 +45,7 @@ KEPT = (
     ".password-store/.gpg-id*",
     ".password-store/aws/.gpg-id*",
     ".aws/config",
+    ".env",  # a source of `import`
     ".config/filevault/config.toml",
 )
 PRIVATE = (
@@ -111,6 +112,15 @@ WRITERS = [
     WritingCommand("file", ("add", "new", "--env", "--region", "eu-west-1"), (".aws/config",), KEY),
     WritingCommand(
         "file",
+        ("import", "{home}/.env", "--name", "work", "--yes", "--remove-source", "--force"),
+        (f"{VAULT}/work.fv", ".env"),
+    ),
+    WritingCommand("file", ("rename", "work", "new", "--config"), (".aws/config",)),
+    WritingCommand(
+        "file", ("migrate", "--to", "{home}/moved", "--yes"), (".config/filevault/config.toml",)
+    ),
+    WritingCommand(
+        "file",
         ("passphrase",),
         (f"{VAULT}/.filevault/slots/*.slot",),
         {"FILEVAULT_NEW_PASSPHRASE": NEW_PASSPHRASE},
@@ -159,7 +169,9 @@ def test_a_file_that_takes_the_place_of_another_grants_what_that_did(
     if writer.argv[0] == "recipients" and writer.kind == "pass":
         (keeper.store / ".gpg-id").rename(keeper.root / ".gpg-id")
         keeper.inside("recipients", "accept")
-    keeper.machine.write_config("[default]\nregion = eu-west-1\n")
+    keeper.machine.write_config("[default]\nregion = eu-west-1\n[profile work]\n")
+    other = f"AWS_ACCESS_KEY_ID={SECOND_ID}\nAWS_SECRET_ACCESS_KEY={OTHER_SECRET}\n"
+    (home / ".env").write_text(f"{other}OTHER=x\n")
     config = home / ".config/filevault/config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text("cache_roles = true\n")
@@ -283,12 +295,20 @@ def test_root_leaves_nothing_of_its_own_in_the_home_of_another(theirs: Machine) 
     made = inside.run("init")
     assert made.status == 0, made
     assert_all_theirs(theirs)
+    clear = theirs.home / ".env"
+    clear.write_text("".join(f"{name}={value}\n" for name, value in KEY.items()))
+    os.chown(clear, APP, TEAM)
     for argv in (
         ("add", "team/work", "--env", "--region", "eu-west-1"),
         ("add", "team/work", "--env", "--force", "--no-config"),
         ("slot", "add", "--label", "x"),
         ("passphrase",),
         ("rekey", "--drop-slots"),
+        ("copy", "team/work", "copies/work"),
+        ("rename", "copies/work", "other/work", "--config"),
+        ("import", "{home}/.env", "--name", "new/work", "--yes", "--remove-source"),
+        ("verify",),
+        ("migrate", "--to", "{home}/moved", "--yes", "--keep"),
         ("remove", "team/work", "--force"),
         ("init", "--backend", "age", "--vault", "{home}/age", "--no-passphrase"),
     ):

@@ -152,8 +152,9 @@ class Scanner:
             needles = [s.encode() for s in {*self._scene.secrets(), PASSPHRASE, NEW, DPOP_KEY}]
             for pid in set(filter(str.isdigit, os.listdir("/proc"))) - self._others:
                 self._look(Path("/proc") / pid, needles)
-            for path in self.temporary.rglob("*"):
-                self._compare(f"{path}", _bytes(path), needles)
+            for folder, _, names in os.walk(self.temporary):  # passes over what has gone
+                for path in (Path(folder, name) for name in names):
+                    self._compare(f"{path}", _bytes(path), needles)
             self._stop.wait(0.001)
 
     def is_ours(self, process: Path) -> bool:

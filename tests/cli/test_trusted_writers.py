@@ -108,6 +108,15 @@ def test_a_section_is_added_to_a_config_whose_writers_are_trusted(
     assert added.status == 0, added
     assert "[profile new]" in root_machine.config.read_text()
     assert root_machine.config.stat().st_mode & 0o002 == 0
+    spoil(root_machine.config, how)
+    rename = ("rename", "new", "other", "--config")
+    before = root_machine.config.read_bytes()
+    refused = InProcess(root_machine.env).run(*rename)
+    assert (refused.status, refused.out) == (3, "")
+    assert root_machine.config.read_bytes() == before
+    assert InProcess(env).run("export", "new", "-n").status == 0
+    assert InProcess(env).run(*rename).status == 0
+    assert "[profile other]" in root_machine.config.read_text()
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,13 @@ from filevault.errors import IntegrityError, LockedError
 from filevault.system.files import Folder
 from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.fakes import FakeAws, User
-from tests.samples import EXAMPLE_ID, SECRET
+from tests.fakes.identity_center import START_URL
+from tests.samples import EXAMPLE_ID, OTHER_ID, OTHER_SECRET, SECRET
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.file_vault import opened
 from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine
+from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import ON_STDERR, PASSPHRASE, Machine, TypedAnswer
 
 HOUR = 3600
@@ -124,6 +126,7 @@ def test_a_passphrase_typed_into_any_command_is_typed_once(
     assert desk.held() == []
 
 
+MOVE = ("migrate", "--to", "moved", "--yes", "--new-key-file", "moved.key", "--no-passphrase")
 # Each command that opens the vault for a person: what is typed, and how it ends.
 OPENING = {
     "add": (("add", "more", "--stdin", "--no-config"), [PASSPHRASE_TYPED], 0),
@@ -131,13 +134,20 @@ OPENING = {
     "export": (("export", "-n", "bot"), [PASSPHRASE_TYPED], 0),
     "login": (("login", "-s", "bot"), [PASSPHRASE_TYPED], 8),
     "rotate": (("rotate", "--dry-run", "bot"), [PASSPHRASE_TYPED], 0),
+    "import": (("import", "one_accessKeys.csv", "--yes", "--no-config"), [PASSPHRASE_TYPED], 0),
+    "verify": (("verify",), [PASSPHRASE_TYPED], 0),
+    "copy": (("copy", "bot", "second"), [PASSPHRASE_TYPED], 0),
+    "rename": (("rename", "second", "third"), [PASSPHRASE_TYPED], 0),
+    "serve": (("serve", "bot"), [PASSPHRASE_TYPED], 8),
+    "sso": (("sso", "login", "work", "--device-code"), [PASSPHRASE_TYPED], 0),
+    "signin": (("signin", "new", "--region", REGION), [PASSPHRASE_TYPED], 0),
+    "migrate": ((*MOVE, "--keep"), [PASSPHRASE_TYPED], 0),
 }
 NOT_OPENING = {
     *("agent", "clear", "git", "init", "list", "lock", "recipients", "remove", "status"),
     *("passphrase", "rekey", "slot"),  # they change who can open it
-    *("unlock", "help", "version", "completion", "doctor", "log"),
-    *("sso", "signin", "verify"),  # they cache nothing, or a person signs in
-    *("copy", "import", "migrate", "rename", "serve"),  # with tests of their own
+    *("doctor", "log"),  # they read what needs no key, and ask nobody
+    *("unlock", "completion", "help", "version"),
 }
 
 
@@ -152,8 +162,20 @@ def test_a_passphrase_typed_into_any_command_holds_the_session_key(
         desk = KeyCacheMachine(machine, aws, "agent", runtime)
         furnish(desk)
         machine.ok("agent")
+        machine.env["BROWSER"] = BROWSER
+        aws.login.user = aws.directory.users["123456789012", "jon"]
+        machine.env["AWS_ENDPOINT_URL_SIGNIN"] = f"{aws.url}/signin/{REGION}"
         # What fails after the vault was opened holds the key as well.
-        aws.directory.users["123456789012", "bot"].denied.add("sts:GetFederationToken")
+        denied = {"sts:GetFederationToken", "sts:GetSessionToken"}
+        aws.directory.users["123456789012", "bot"].denied |= denied
+        aws.sso.confirm_after = 1
+        with machine.config.open("a") as config:
+            config.write(f"[sso-session work]\nsso_start_url = {START_URL}\n")
+            config.write(f"sso_region = {REGION}\n[profile dev]\nendpoint_url = {aws.url}\n")
+            config.write("sso_session = work\nsso_account_id = 111122223333\n")
+            config.write("sso_role_name = Admin\n")
+        more = f"Access key ID,Secret access key\n{OTHER_ID},{OTHER_SECRET}\n"
+        (machine.home / "one_accessKeys.csv").write_text(more)
         for name, (argv, answers, status) in OPENING.items():
             stdin = f"{EXAMPLE_ID}\n{SECRET}\n".encode()
             result = machine.on_terminal(*argv, answers=answers, stdin=stdin)
@@ -162,6 +184,15 @@ def test_a_passphrase_typed_into_any_command_holds_the_session_key(
             machine.ok("lock")
             assert desk.held() == []
         desk.leave()
+
+
+def test_a_vault_that_was_moved_leaves_no_key_behind(desk: KeyCacheMachine) -> None:
+    """`lock` forgets the keys of the new vault; those of the old one would stay for hours."""
+    desk.unlock("--vault-key")
+    assert desk.quietly(*MOVE, "--dry-run").status == 0
+    assert sorted(desk.held()) == ["session", "vault"]
+    assert desk.typed(*MOVE).status == 0
+    assert desk.held() == []
 
 
 def warm(desk: KeyCacheMachine, jon: User) -> None:

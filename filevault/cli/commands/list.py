@@ -94,9 +94,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Print the table, the JSON, or the names asked for."""
+    context.settings.inputs.spoil("a listing is not repeated")
     if args.profile is not None:
         return _show_one(args, context)
-    context.settings.inputs.spoil("a listing is not repeated")
     if args.profiles and not args.json:
         for name in context.aws_config.profile_names():
             context.reporter.result(printable(name))

@@ -222,6 +222,7 @@ class _Migration:
                     hint="the same command goes on",
                 )
             self._drop_sessions()
+            self._forget_keys()
         self._say_the_end()
         if self._uncommitted is not None:
             raise self._uncommitted
@@ -314,6 +315,15 @@ class _Migration:
         if count:
             self._context.reporter.say(
                 f"dropped {count} session{'' if count == 1 else 's'}: they are obtained again"
+            )
+
+    def _forget_keys(self) -> None:
+        """Forget the old vault's cached keys: `lock` is about the new one from now on."""
+        try:
+            self._source.forget_keys()
+        except BackendError as error:
+            self._context.reporter.warn(
+                f"keys of the old vault may still be cached: {error.message}"
             )
 
     def _say_the_end(self) -> None:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Check, and print what was found; raise an error with the status of the worst one."""
     if args.region and not args.online:
         raise UsageError("--region goes with --online")
-    with open_vault(existing_vault(context), context, caches_session_key=False) as opened:
+    with open_vault(existing_vault(context), context) as opened:
         if opened.vault.is_sealed:
             opened.vault.unlock()
         verification = _Verification(args, opened, context)
