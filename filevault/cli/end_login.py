@@ -51,7 +51,7 @@ def end_logins(
                 f"{error.message}; its refresh token is deleted here, and credentials that were "
                 "issued live for 15 minutes at most"
             )
-        ended += tokens.delete(record_name(user))
+        ended += tokens.discard(record_name(user))
     return ended
 
 

@@ -49,10 +49,11 @@ class LockWait:
         self._hint = hint
         self._said = False
 
-    def begin(self) -> Callable[[], None]:
+    def begin(self, within: float | None = None) -> Callable[[], None]:
         """Return the function to call each time that the lock is found taken.
 
-        It sleeps a little, and raises an error once it has waited too long.
+        It sleeps a little, and raises BusyError once it has waited too long: `within` seconds if
+        given, else a minute where no person is at the terminal.
         """
         began = self._clock()
 
@@ -64,6 +65,11 @@ class LockWait:
             if waited >= TIMEOUT and not self._attended():
                 raise BusyError(
                     f"another filevault has been {self._action} for a minute", hint=self._hint
+                )
+            if within is not None and waited >= within:
+                raise BusyError(
+                    f"another filevault has been {self._action} for {within:g} seconds",
+                    hint=self._hint,
                 )
             self._sleep(_PAUSE)
 

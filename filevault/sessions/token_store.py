@@ -6,10 +6,16 @@ instant leaves the old tokens or the new ones.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from filevault.errors import FilevaultError, IntegrityError, NewerFormatError, StorageError
+from filevault.errors import (
+    BusyError,
+    FilevaultError,
+    IntegrityError,
+    NewerFormatError,
+    StorageError,
+)
 from filevault.sessions import token_file
 from filevault.system.printable import printable
 
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
 
 _LOCKS = "locks"
+_PATIENCE = 5.0  # seconds that a deletion waits for a refresh; one of AWS takes less
 
 
 class TokenStore:
@@ -109,13 +116,39 @@ class TokenStore:
         """
         from filevault.system.locks import key_lock
 
-        path = token_file.path_of(name)
-        lock = f"{path.folder}-{path.entry.removesuffix(token_file.SUFFIX)}"
         with (
             self._state.make_child(_LOCKS) as locks,
-            key_lock(locks, lock, self._wait(action).begin()),
+            key_lock(locks, _lock_name(token_file.path_of(name)), self._wait(action).begin()),
         ):
             yield
+
+    def discard(self, name: TokenName) -> bool:
+        """Delete a record once nobody refreshes it; return whether there was one.
+
+        So a refresh under way does not store it again. One that lasts longer than 5 seconds, such
+        as a sign-in by a person, is not waited for: a warning says so. Raises StorageError.
+        """
+        with ExitStack() as held:
+            self._lock_briefly(held, token_file.path_of(name), _PATIENCE)
+            return self.delete(name)
+
+    def _lock_briefly(self, held: ExitStack, path: token_file.TokenPath, within: float) -> bool:
+        """Take a record's flock into `held`; return False, with a warning, if others keep it."""
+        from filevault.system.locks import key_lock
+
+        pause = self._wait("using a kept sign-in").begin(within)
+        try:
+            locks = held.enter_context(self._state.make_child(_LOCKS))
+            held.enter_context(key_lock(locks, _lock_name(path), pause))
+        except BusyError:
+            self._warn(
+                "another filevault is using a sign-in that is deleted here, and may store it "
+                "again: run this again when that has ended"
+            )
+            return False
+        except StorageError:
+            pass  # a full disk must not keep anybody from deleting
+        return True
 
     def listing(self) -> list[ListedToken]:
         """Return what the headers of all records say; nothing is decrypted."""
@@ -153,15 +186,20 @@ class TokenStore:
     def clear_sso(self) -> int:
         """Delete every record of Identity Center; return how many sign-ins these were.
 
-        Registrations of clients are deleted too, and not counted. Raises StorageError.
+        Registrations of clients are deleted too, and not counted. A refresh under way is waited
+        for as in `discard`. Raises StorageError.
         """
         gone = 0
+        patience = _PATIENCE
         for part, folder in self._folders():
             if part != token_file.SSO_FOLDER:
                 continue
             for entry in folder.entries():
                 if entry.name.endswith(token_file.SUFFIX) and entry.is_file(follow_symlinks=False):
-                    with suppress(FileNotFoundError):
+                    with suppress(FileNotFoundError), ExitStack() as held:
+                        path = token_file.TokenPath(part, entry.name)
+                        if not self._lock_briefly(held, path, patience):
+                            patience = 0.0  # the bound is for all together
                         folder.remove(entry.name)
                         gone += not entry.name.endswith(f"-client{token_file.SUFFIX}")
             folder.sweep()
@@ -171,3 +209,7 @@ class TokenStore:
         for part in token_file.FOLDERS:
             with suppress(FileNotFoundError), self._state.child(part) as folder:
                 yield part, folder
+
+
+def _lock_name(path: token_file.TokenPath) -> str:
+    return f"{path.folder}-{path.entry.removesuffix(token_file.SUFFIX)}"

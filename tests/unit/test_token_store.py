@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,58 @@ def test_clearing_needs_no_key_and_counts_sign_ins(kept: OpenStore) -> None:
     kept.locked = True
     assert kept.store.clear_sso() == 1
     assert [path.parent.name for path in kept.files()] == ["login"]
+
+
+def clear_one(kept: OpenStore, name: TokenName) -> int:
+    return int(kept.store.discard(name))
+
+
+def clear_all(kept: OpenStore, _name: TokenName) -> int:
+    return kept.store.clear_sso()
+
+
+CLEARINGS = [(clear_one, WORK), (clear_one, ROOT), (clear_all, WORK)]
+
+
+@pytest.mark.parametrize(("clear", "name"), CLEARINGS)
+def test_clearing_waits_for_a_refresh_and_deletes_what_it_stored(
+    kept: OpenStore, clear: Callable[[OpenStore, TokenName], int], name: TokenName
+) -> None:
+    kept.store.replace(name, RECORD)
+    refresh = ExitStack()
+    refresh.enter_context(kept.store.lock(name, "refreshing"))
+    stored = []
+
+    def ends(seconds: float) -> None:
+        kept.store.replace(name, RECORD._replace(expires=START + 7200))
+        stored.append(kept.store.read(name))
+        refresh.close()
+
+    kept.sleep = ends  # type: ignore[method-assign]
+    assert clear(kept, name) == 1
+    assert kept.files() == []
+    assert kept.warnings == []
+    assert len(stored) == 1
+
+
+@pytest.mark.parametrize(("clear", "name"), CLEARINGS)
+def test_clearing_waits_a_few_seconds_for_a_person_who_signs_in_then_deletes_with_a_warning(
+    kept: OpenStore, clear: Callable[[OpenStore, TokenName], int], name: TokenName
+) -> None:
+    kept.store.replace(name, RECORD)
+    with kept.store.lock(name, "signing in"):
+        assert clear(kept, name) == 1
+    assert kept.now == pytest.approx(5, abs=0.1)
+    assert kept.files() == []
+    (warning,) = kept.warnings
+    assert "may store it again" in warning
+
+
+def test_clearing_works_where_no_lock_can_be_made(kept: OpenStore) -> None:
+    kept.store.replace(WORK, RECORD)
+    (kept.path / "locks").write_text("no folder")
+    assert kept.store.clear_sso() == 1
+    assert kept.files() == []
 
 
 def test_a_locked_vault_is_an_error_and_no_missing_record(kept: OpenStore) -> None:

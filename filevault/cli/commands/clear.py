@@ -80,7 +80,7 @@ def _forget_sso(profile: str | None, choice: VaultChoice, context: Context) -> i
         if profile is None:
             return opened.tokens().clear_sso()
         name = SsoSessions(context, choice, opened).token_of(profile)
-        return 0 if name is None else int(opened.tokens().delete(name))
+        return 0 if name is None else int(opened.tokens().discard(name))
 
 
 def _has(folder: str, choice: VaultChoice, context: Context) -> bool:
