@@ -14,7 +14,8 @@ SYSTEM_TOOLS = git:git strace:strace bash:bash zsh:zsh fish:fish dash:dash tmux:
 	openssl:openssl rclone:rclone ssh-keygen:openssh-client node:nodejs npm:npm systemd-creds:systemd \
 	systemd-analyze:systemd chromium:chromium valgrind:valgrind
 TOOL_NAMES = $(foreach tool,$(SYSTEM_TOOLS),$(firstword $(subst :, ,$(tool))))
-WORKERS ?= auto
+# Two for each processor: half of the time a test waits for a process.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 
 .PHONY: help demo test test-debian13 check fmt bench torture dist clean tools man screenshots
 

@@ -126,7 +126,7 @@ def test_no_option_of_ours_is_called_aws_vaults() -> None:
         ("help list status", 2, "unexpected argument: status", "filevault help --help"),
         ("--keychain", 2, "--keychain is an option of AWS Vault", "--backend"),
         ("--vualt", 2, "no option '--vualt'", "did you mean --vault?"),
-        ("list work", 2, "unexpected argument: work", "filevault list --help"),
+        ("status work", 2, "unexpected argument: work", "filevault status --help"),
     ],
 )
 def test_other_words_that_are_not_known(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conditions.mounts import read_only
 from tests.worlds.age_store import new_identity
+from tests.worlds.agent import short_folder
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import Machine
 
@@ -27,14 +27,16 @@ def test_unlock_asks_for_nothing_where_nothing_can_be_kept(machine: Machine) -> 
     assert "hint: set HOME or XDG_STATE_HOME to a folder of yours that can be written" in ended.err
 
 
-def test_an_agent_without_a_place_says_where_it_could_be(machine: Machine, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    (root / "tmp").mkdir(parents=True)
-    machine.root = str(root)
-    machine.places = "agent"
-    read_only(machine, root / "tmp")
-    for argv in (("agent",), ("agent", "--foreground")):
-        done = machine.run(*argv)
+def test_an_agent_without_a_place_says_where_it_could_be(machine: Machine) -> None:
+    ended = []
+    with short_folder() as root:
+        (root / "tmp").mkdir()
+        machine.root = str(root)
+        machine.places = "agent"
+        read_only(machine, root / "tmp")
+        for argv in (("agent",), ("agent", "--foreground")):
+            ended.append(machine.run(*argv))
+    for done in ended:
         assert done.status == 7
         lines = done.err.splitlines()
         assert "/tmp/filevault-" in lines[0]
