@@ -258,6 +258,7 @@ def source_dependencies(
         context.runtime.sleep,
         sso_sign_in,
         lambda: context.settings,
+        tell=lambda text: context.prompter.say(f"filevault: {text}"),
     )
 
 

@@ -49,6 +49,7 @@ class CircleciToken(TokenWay):
             request.settings.program_environment(),
             origin="circleci run oidc get",
             timeout=_TIMEOUT,
+            tell=request.tell,
         )
         if result.status != 0:
             reason = f": {result.complaint}" if result.complaint else ""

@@ -41,6 +41,7 @@ class ProcessToken(TokenWay):
             origin=_SETTING,
             timeout=_TIMEOUT,
             terminal=True,
+            tell=request.tell,
         )
         if result.status != 0:
             reason = f": {result.complaint}" if result.complaint else ""

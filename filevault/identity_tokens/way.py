@@ -24,7 +24,7 @@ class TokenRequest(Record):
 
     `settings` has the environment. `ca_bundle` is the file of the certificates to trust, None for
     the usual ones. `allow_http` permits plain http beyond the loopback interface. `say` prints what
-    is waited for, to stderr.
+    is waited for, to stderr; `tell` shows a line on the terminal, if there is one.
     """
 
     settings: Settings
@@ -32,6 +32,7 @@ class TokenRequest(Record):
     ca_bundle: str | None = None
     allow_http: bool = False
     say: Callable[[str], None] = lambda _: None
+    tell: Callable[[str], None] = lambda _: None
 
     @property
     def subject(self) -> str:

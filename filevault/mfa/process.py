@@ -9,7 +9,7 @@ from filevault.mfa.way import TokenCodeSource
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from filevault.mfa.request import MfaRequest
 
@@ -19,10 +19,11 @@ _SETTING = "mfa_process"
 class MfaProcess(TokenCodeSource):
     """Runs `mfa_process`, which AWS Vault defines to be a shell command."""
 
-    __slots__ = ("_environment",)
+    __slots__ = ("_environment", "_tell")
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], tell: Callable[[str], None]) -> None:
         self._environment = environment
+        self._tell = tell
 
     def serves(self, request: MfaRequest) -> bool:
         """Return whether the profile has an `mfa_process`."""
@@ -36,7 +37,8 @@ class MfaProcess(TokenCodeSource):
         from filevault.config.program_chain import chained_environment
 
         environment = chained_environment(self._environment, profile, _SETTING)
-        return printed_code(("/bin/sh", "-c", request.process or ""), environment, _SETTING)
+        argv = ("/bin/sh", "-c", request.process or "")
+        return printed_code(argv, environment, _SETTING, self._tell)
 
     def origin(self, profile: str) -> str:
         """Return the name of the code in error messages."""

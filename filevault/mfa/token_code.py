@@ -118,8 +118,11 @@ def _other_sources(settings: Settings, prompter: Prompter) -> tuple[TokenCodeSou
     from filevault.mfa.terminal import TerminalCode
     from filevault.mfa.ykman import Ykman
 
+    def tell(text: str) -> None:
+        prompter.say(f"filevault: {text}")
+
     return (
-        MfaProcess(settings.program_environment()),
-        Ykman(settings),
+        MfaProcess(settings.program_environment(), tell),
+        Ykman(settings, tell),
         TerminalCode(settings, prompter),
     )

@@ -8,6 +8,8 @@ from filevault.mfa.program import printed_code
 from filevault.mfa.way import TokenCodeSource
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from filevault.config.settings import Settings
     from filevault.mfa.request import MfaRequest
 
@@ -19,10 +21,11 @@ class Ykman(TokenCodeSource):
     default of the latter is the serial of the MFA device, as for AWS Vault.
     """
 
-    __slots__ = ("_settings",)
+    __slots__ = ("_settings", "_tell")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
         self._settings = settings
+        self._tell = tell
 
     def serves(self, request: MfaRequest) -> bool:  # noqa: ARG002
         """Return whether `--prompt ykman` or its equivalent is set."""
@@ -37,7 +40,7 @@ class Ykman(TokenCodeSource):
             argv += ["--device", device]
         account = settings.get("YKMAN_OATH_CREDENTIAL_NAME") or request.serial
         argv += ["oath", "accounts", "code", "--single", account]
-        return printed_code(argv, settings.program_environment(), "ykman")
+        return printed_code(argv, settings.program_environment(), "ykman", self._tell)
 
     def origin(self, profile: str) -> str:  # noqa: ARG002
         """Return the name of the code in error messages."""

@@ -118,7 +118,14 @@ class ProcessOutputProvider(CredentialProvider):
                 del environment[name]
         origin = f"{_SETTING} of profile {printable(self._step.profile)!r}"
         words = programs.split(self._step.command, origin)
-        result = programs.run(words, environment, origin=origin, timeout=_TIMEOUT, terminal=True)
+        result = programs.run(
+            words,
+            environment,
+            origin=origin,
+            timeout=_TIMEOUT,
+            terminal=True,
+            tell=self._dependencies.tell,
+        )
         failed = result.status != 0
         for line in result.complaints[:-1] if failed else result.complaints:
             self._dependencies.say(f"{origin}: {line}")

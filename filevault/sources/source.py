@@ -191,6 +191,7 @@ class SourceDependencies(Record):
 
     `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
     live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
+    `tell` shows a line on the terminal, and does nothing where there is none.
     """
 
     keys: Callable[[], KeySource]
@@ -207,6 +208,7 @@ class SourceDependencies(Record):
     fresh: bool = False
     min_ttl: int | None = None
     sign_in: Callable[[str], None] | None = None
+    tell: Callable[[str], None] = _silent
 
 
 class Source(Step):

@@ -83,6 +83,7 @@ class WebIdentity(Source):
                 self.ca_bundle,
                 dependencies.allow_http,
                 dependencies.say,
+                dependencies.tell,
             )
         )
 

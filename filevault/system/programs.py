@@ -25,6 +25,7 @@ _COMPLAINT_LINES = 20
 _COMPLAINT_LENGTH = 5000  # a path may be 4096 bytes long
 _COMPLAINT_LIMIT = 4 * _COMPLAINT_LINES * _COMPLAINT_LENGTH  # bytes of UTF-8
 _CHUNK = 64 << 10
+_SILENCE = 3.0  # seconds; most programs end sooner
 _GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 _POLL_INTERVAL = 0.1  # seconds between two checks whether a program has ended
 
@@ -70,6 +71,7 @@ def run(
     umask: int = -1,
     stdin: bytes | None = None,
     into: bytearray | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Result:
     """Run a program to its end and return its status, stdout and last lines of stderr.
 
@@ -83,6 +85,7 @@ def run(
         umask: its umask; by default that of this process.
         stdin: its input, if it has no terminal; by default empty.
         into: gets its stdout instead of the result, so that the caller can overwrite it.
+        tell: shows a person a line; called once, if the program runs longer than 3 seconds.
 
     Raises:
         ProgramError: if it is missing, cannot be started, prints more than 1 MiB or takes too
@@ -93,6 +96,11 @@ def run(
     output = bytearray() if into is None else into
     tty = _open_terminal() if terminal else None
     piped = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+
+    def slow(left: float) -> None:
+        if tell is not None:
+            tell(f"waiting for {origin}, {-int(-left // 1)} s left; Ctrl-C ends")
+
     try:
         with _popen(
             argv,
@@ -105,7 +113,7 @@ def run(
             umask=umask,
         ) as process:
             try:
-                complaint = _communicate(process, stdin or b"", output, timeout, origin)
+                complaint = _communicate(process, stdin or b"", output, timeout, origin, slow)
             except subprocess.TimeoutExpired as error:
                 _end(process)
                 raise ProgramError(
@@ -124,19 +132,26 @@ def run(
 
 
 def _communicate(
-    process: Popen[bytes], stdin: bytes, output: bytearray, timeout: float, origin: str
+    process: Popen[bytes],
+    stdin: bytes,
+    output: bytearray,
+    timeout: float,
+    origin: str,
+    slow: Callable[[float], None],
 ) -> bytes:
     """Write to a program's stdin and read its output within limits, until it ends.
 
     Its stdout is added to `output`, its stderr is returned. A child that it leaves behind with
-    the streams open is not waited for. Raises TimeoutExpired, and ProgramError as soon as stdout
-    is too long.
+    the streams open is not waited for. `slow` is called once, after 3 seconds, with the seconds
+    that are left. Raises TimeoutExpired, and ProgramError as soon as stdout is too long.
     """
     import selectors
     import subprocess
     import time
 
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
+    silent = True
     complaint = bytearray()
     chunk = bytearray(_CHUNK)
     left = memoryview(stdin)
@@ -147,10 +162,14 @@ def _communicate(
                 event = selectors.EVENT_WRITE if stream is process.stdin else selectors.EVENT_READ
                 streams.register(stream, event)
         while streams.get_map():
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline:
                 raise subprocess.TimeoutExpired(process.args, timeout)
             gone = process.poll() is not None  # then the pipes contain all of its output
             wait = 0.0 if gone else min(_POLL_INTERVAL, max(0.0, deadline - time.monotonic()))
+            if silent and not gone and now - began > _SILENCE:
+                silent = False
+                slow(deadline - now)
             events = streams.select(wait)
             if gone and not any(mask & selectors.EVENT_READ for _, mask in events):
                 break

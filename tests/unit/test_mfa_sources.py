@@ -12,6 +12,7 @@ from filevault.config.settings import GlobalOptions, Settings
 from filevault.errors import MfaError, NoTerminalError, ProfileLoopError
 from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import token_code
+from filevault.system import programs
 
 SERIAL = "arn:aws:iam::123456789012:mfa/jon"
 
@@ -124,3 +125,15 @@ def test_without_a_way_the_reason_is_told(environ: dict[str, str]) -> None:
         code(environ, MutedTerminal(present=False))
     with pytest.raises(NoTerminalError, match="--prompt none is set"):
         code(environ, MutedTerminal(), prompt="none")
+
+
+@pytest.mark.parametrize("way", [{"process": "sleep 0.3; echo 111111"}, {"prompt": "ykman"}])
+def test_a_person_is_told_that_a_slow_program_is_waited_for(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: dict[str, str]
+) -> None:
+    monkeypatch.setattr(programs, "_SILENCE", 0.05)
+    (tmp_path / "answer").write_text("sleep 0.3; echo 222222")
+    terminal = MutedTerminal()
+    code(environ, terminal, **way)
+    name = next(iter(way.values())) if "prompt" in way else "mfa_process"
+    assert terminal.said == [f"filevault: waiting for {name}, 120 s left; Ctrl-C ends"]

@@ -15,6 +15,7 @@ from filevault.config.program_chain import CHAIN
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError, ProfileLoopError, ProgramError, ProviderError
 from filevault.plan.explain import explain
+from filevault.system import programs
 from tests.fakes import FakeAws
 from tests.fakes.clock import iso
 from tests.worlds.providers import ProviderWorld, role, role_arn
@@ -335,3 +336,14 @@ def test_python_s_own_interpreter_serves_as_a_program(world: ProcessWorld) -> No
     source = f"print(open({str(world.output)!r}).read())"
     world.command(f'{sys.executable} -c "{source}"').prints()
     assert world.run("p") == Credentials(ID, SECRET, TOKEN, int(world.aws.clock()) + HOUR)
+
+
+def test_a_person_is_told_that_a_slow_program_is_waited_for(
+    world: ProcessWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.prints().run("p")
+    assert world.told == []
+    monkeypatch.setattr(programs, "_SILENCE", 0.05)
+    world.command(str(world.script(f"sleep 0.3; cat {world.output}"))).run("p")
+    said = "waiting for credential_process of profile 'p', 120 s left; Ctrl-C ends"
+    assert (world.told, world.said) == ([said], [])

@@ -209,3 +209,14 @@ def test_ctrl_c_is_the_attached_programs_affair() -> None:
 def test_a_missing_program_cannot_be_attached() -> None:
     with pytest.raises(ProgramError, match="there is no program 'no-such-program'"):
         programs.attach(["no-such-program"], PATH, origin="the helper")
+
+
+def test_a_person_is_told_once_that_a_slow_program_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    sh("sleep 0.02", tell=told.append)
+    assert told == []
+    monkeypatch.setattr(programs, "_SILENCE", 0.1)
+    sh("sleep 0.5", tell=told.append)
+    assert told == ["waiting for the helper, 20 s left; Ctrl-C ends"]

@@ -27,6 +27,7 @@ from filevault.errors import (
 from filevault.identity_tokens.claims import claims_of, shown_claims
 from filevault.plan.explain import explain, kept_until
 from filevault.plan.planner import PlanOptions
+from filevault.system import programs
 from tests.fakes import FakeAws
 from tests.fakes.ci import FakeCi
 from tests.fakes.faults import Fault
@@ -232,6 +233,16 @@ def test_a_process_that_fails_is_shown(world: WebWorld) -> None:
     world.configure("web_identity_token_process = echo \0")
     message = refused(world, ProgramError).message
     assert message == "web_identity_token_process cannot be started: it has a forbidden character"
+
+
+def test_a_person_is_told_that_a_slow_process_is_waited_for(
+    world: WebWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "_SILENCE", 0.05)
+    world.environ = {"PATH": "/usr/bin:/bin"}
+    world.configure("web_identity_token_process = sleep 0.3; echo x.y.z")
+    refused(world, AwsError)
+    assert world.told == ["waiting for web_identity_token_process, 120 s left; Ctrl-C ends"]
 
 
 def test_a_process_does_not_run_itself(world: WebWorld) -> None:

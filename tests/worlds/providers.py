@@ -137,6 +137,7 @@ class ProviderWorld:
         self.users: dict[str, User] = {}
         self.environ: dict[str, str] = {}
         self.said: list[str] = []
+        self.told: list[str] = []
 
     def store(self, name: str, user: User | None = None, **traits: Any) -> User:
         """Store the key of a user, made for it unless given, under a profile's name."""
@@ -207,6 +208,7 @@ class ProviderWorld:
                 clock=self.aws.clock,
                 say=self.said.append,
                 settings=lambda: Settings(self.environ),
+                tell=self.told.append,
             ),
             lambda: self.token_code(code),
             self.aws.clock,
