@@ -642,13 +642,14 @@ def test_a_dry_run_writes_nothing(file_keeper: BackendMachine, state: str) -> No
     machine = file_keeper.machine
     _credentials(machine, None)  # type: ignore[arg-type] # not used
     assert run(file_keeper, "import", "--yes", "--keep-source").status == 0
+    target = str(machine.home / "new")
+    assert run(file_keeper, "--vault", target, "init").status == 0
     machine.state.rename(machine.home / "elsewhere")
     if state == "present":
-        assert run(file_keeper, "status").status == 0
+        assert run(file_keeper, "verify").status == 0
     before = picture(machine.home)
     assert run(file_keeper, "import", "--dry-run").status == 0
-    target = str(machine.home / "new")
-    assert run(file_keeper, "migrate", "--to", target, "--dry-run").status == 0
+    assert run(file_keeper, "migrate", "--to", f"{target}er", "--dry-run").status == 0
     env = {**machine.env, "FILEVAULT_SOURCE_PASSPHRASE": PASSPHRASE}
     words = ("--vault", target, "import", str(machine.vault), "--dry-run")
     assert InProcess(env).run(*words).status == 0

@@ -496,7 +496,8 @@ def test_what_is_one_file_is_neither_renamed_nor_moved(keeper: BackendMachine) -
 def test_a_key_that_is_stored_during_a_migration_is_not_left_behind_unseen(
     file_keeper: BackendMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meanwhile(monkeypatch, "remove", lambda: file_keeper.add("late"))
+    text = f"{OTHER_SECRET}\naws_access_key_id: {OTHER_ID}\nfilevault: 1 name=late\n".encode()
+    meanwhile(monkeypatch, "remove", lambda: file_keeper.put("late", text))
     words = ("migrate", "--to", str(file_keeper.machine.home / "new"), "--yes")
     done = run(file_keeper, *words)
     assert done.status == 12, done
