@@ -28,7 +28,9 @@ def run(
     merged = {**home.machine.env, "PATH": "/nonexistent", **env}
     runtime = launcher.runtime({} if clock is None else {"clock": clock})
     given = {name: value for name, value in merged.items() if value is not None}
-    return InProcess(given).run(*argv, runtime=runtime)
+    # A thread of this process serves where AWS is asked.
+    tidy = "--online" not in argv
+    return InProcess(given, tidy=tidy).run(*argv, runtime=runtime)
 
 
 @pytest.fixture(scope="module")

@@ -16,4 +16,4 @@ def aws() -> Iterator[FakeAws]:
     botocore_data.keep()  # for tests that call it from this process
     with FakeAws() as fake:
         yield fake
-    assert fake.defects == []
+    assert not fake.defects, fake.defects
