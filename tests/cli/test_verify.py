@@ -38,7 +38,9 @@ def file_keeper(tmp_path: Path) -> BackendMachine:
 
 def run(keeper: BackendMachine, *argv: str, **env: str | None) -> InProcessResult:
     merged = {**keeper.machine.env, **env}
-    return InProcess({k: v for k, v in merged.items() if v is not None}).run(*argv)
+    # A thread of this process serves where AWS is asked.
+    tidy = "--online" not in argv
+    return InProcess({k: v for k, v in merged.items() if v is not None}, tidy=tidy).run(*argv)
 
 
 def everything(keeper: BackendMachine) -> dict[str, bytes]:
