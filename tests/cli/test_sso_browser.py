@@ -15,7 +15,7 @@ import pytest
 from tests.cli.test_sso import SsoMachine
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.worlds.machine import Machine, ProcessResult
+from tests.worlds.machine import TIMEOUT, Machine, ProcessResult
 
 REGISTERED = ["RegisterClient"]
 BROWSER = ["Authorize", "Authorize", "CreateToken"]
@@ -70,7 +70,10 @@ class Desktop:
 
     def login(self, *options: str, env: dict[str, str | None] | None = None) -> ProcessResult:
         """Sign in at the terminal, which shows everything."""
-        result = self.scene.machine.on_terminal("sso", "login", "dev", *options, env=env)
+        # A browser takes its time to start on a machine whose processors are busy.
+        result = self.scene.machine.on_terminal(
+            "sso", "login", "dev", *options, env=env, timeout=2 * TIMEOUT
+        )
         return self.scene.check(result)
 
 
