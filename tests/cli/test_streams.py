@@ -262,6 +262,8 @@ class StreamMachine:
     def run(self, case: StreamCase, **streams: Any) -> tuple[StreamResult, bool]:
         """Return how a run ended, and whether it changed anything; then take that back."""
         ended = run(self.machine, case.argv, stdin=case.stdin, **streams)
+        for index in self.machine.state.glob("*/index"):
+            index.unlink()  # `list` writes it once the items are some seconds old
         changed = Snapshot.take(self.machine.home) != self.start
         if changed:
             self.start.restore()
