@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError
@@ -62,6 +63,6 @@ class MachineCredentials(Source):
         parts = (type(self).__name__, *self.mark(dependencies))
         return sha256_hex("\0".join(parts).encode("utf-8", "surrogateescape"))
 
+    @abstractmethod
     def mark(self, dependencies: SourceDependencies) -> tuple[str, ...]:
         """Return what changes if the credentials become those of another; nothing is called."""
-        raise NotImplementedError
