@@ -155,10 +155,9 @@ def _refusal(error: OSError, what: str) -> UsageError:
 
 def _answers() -> bool:
     """Return whether a server answers at the address, here or in the network."""
-    with contextlib.suppress(OSError):
-        socket.create_connection((ADDRESS, PORT), timeout=_PROBE_TIMEOUT).close()
-        return True
-    return False
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_TIMEOUT)
+        return probe.connect_ex((ADDRESS, PORT)) == 0
 
 
 def _is_here() -> bool:
