@@ -139,6 +139,15 @@ def file_keeper(tmp_path: Path) -> BackendMachine:
     return made
 
 
+def test_the_new_vault_has_the_costs_that_are_given(file_keeper: BackendMachine) -> None:
+    folder = file_keeper.machine.home / "moved"
+    costs = ("--kdf-memory", "96", "--kdf-iterations", "2", "--kdf-lanes", "3")
+    assert run(file_keeper, "migrate", "--to", str(folder), "--yes", *costs).status == 0
+    (file,) = (folder / ".filevault/slots").iterdir()
+    slot = json.loads(file.read_bytes().partition(b"\n")[0])
+    assert (slot["memory_kib"], slot["iterations"], slot["lanes"]) == (96, 2, 3)
+
+
 def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) -> None:
     folder = file_keeper.machine.home / "moved"
     env = {"FILEVAULT_NEW_PASSPHRASE": NEW_WORD}
@@ -287,6 +296,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "same folder": (("migrate", "--to", "age", "--yes", "--no-passphrase"), 3, "is a file vault"),
     "generate as JSON": (("migrate", "--to", "new", "--generate", "--json"), 2, "is no JSON"),
     "recipient for file": (("migrate", "--to", "new", "--recipient", "x", "--yes"), 2, "keyslots"),
+    "costs for age": (("migrate", "--to", "age:new", "--kdf-lanes", "1", "--yes"), 2, "file vault"),
     "no recipient": (("migrate", "--to", "pass:new", "--yes"), 2, "none is given"),
     "rename to itself": (("rename", "one", "one"), 2, "the old one"),
     "rename unknown": (("rename", "three", "four"), 4, "no key for 'three'"),
