@@ -164,6 +164,10 @@ def _nobody() -> bool:
     return False
 
 
+def _always() -> bool:
+    return True
+
+
 def _silent(_text: str) -> None:
     pass
 
@@ -192,6 +196,7 @@ class SourceDependencies(Record):
     `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
     live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
     `tell` shows a line on the terminal, and does nothing where there is none.
+    `keeps_sso_refresh` returns whether refresh tokens of Identity Center may be stored.
     """
 
     keys: Callable[[], KeySource]
@@ -209,6 +214,7 @@ class SourceDependencies(Record):
     min_ttl: int | None = None
     sign_in: Callable[[str], None] | None = None
     tell: Callable[[str], None] = _silent
+    keeps_sso_refresh: Callable[[], bool] = _always
 
 
 class Source(Step):

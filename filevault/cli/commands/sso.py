@@ -24,7 +24,7 @@ from filevault.system.times import format_time
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from filevault.aws.sso_portal import SsoAccount
     from filevault.cli.context import Context
@@ -101,11 +101,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
         _check_profiles(args)
     choice = existing_vault(context)  # a sign-in needs a vault to be kept in
     with open_vault(choice, context) as opened:
-        session = SsoSessions(context, choice, opened).find(args.session)
+        sessions = SsoSessions(context, choice, opened)
+        session = sessions.find(args.session)
         command = _Sso(args, context, opened, session)
         return {
             "login": command.login,
-            "logout": command.logout,
+            "logout": lambda: command.logout(sessions.references(session)),
             "list": command.show,
             "profiles": command.profiles,
         }[args.action]()
@@ -151,14 +152,15 @@ class _Sso:
         )
         return 0
 
-    def logout(self) -> int:
-        """End the session at AWS, and delete what is kept of it."""
+    def logout(self, references: Iterable[str]) -> int:
+        """End the session at AWS, and delete what is kept of it.
+
+        `references` are the credential sources that share the sign-in.
+        """
         tokens = self._tokens(attended=False)
         failure = self._end(tokens)
         gone = tokens.forget()
         cache = self._opened.sessions()
-        # A profile with the start URL in its own section shares the sign-in.
-        references = (self._session.reference, f"sso:{self._session.start_url}")
         dropped = cache.drop_source(*references) if cache is not None else 0
         if not gone:
             self._context.reporter.result(f"There was no sign-in to {self._session.shown}.")
