@@ -34,13 +34,12 @@ TEXTS = {
 }
 
 
-@pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
-    """A machine with two items in a vault of each backend, their lines written by hand."""
-    made = BackendMachine(request.param, tmp_path / "home", keyrings)
+@pytest.fixture
+def keeper(keeper: BackendMachine) -> BackendMachine:
+    """A machine with two items, their lines written by hand, in a vault of each backend."""
     for name, text in TEXTS.items():
-        made.put(name, text.encode())
-    return made
+        keeper.put(name, text.encode())
+    return keeper
 
 
 def run(keeper: BackendMachine, *argv: str, **env: str | None) -> InProcessResult:
@@ -131,12 +130,11 @@ def test_a_folder_without_a_backend_gets_the_present_one(
 
 
 @pytest.fixture
-def file_keeper(tmp_path: Path) -> BackendMachine:
-    """A machine with the two items in a `file` vault."""
-    made = BackendMachine("file", tmp_path / "home", None)  # type: ignore[arg-type] # not for file
+def file_keeper(file_keeper: BackendMachine) -> BackendMachine:
+    """The same in a `file` vault alone."""
     for name, text in TEXTS.items():
-        made.put(name, text.encode())
-    return made
+        file_keeper.put(name, text.encode())
+    return file_keeper
 
 
 def test_the_new_vault_has_the_costs_that_are_given(file_keeper: BackendMachine) -> None:

@@ -67,7 +67,7 @@ COPIED, PRESENT, CLASH, FAILED, LEFT = "copied", "present", "clash", "failed", "
 class Migrated(Record):
     """What happened to one item, with the reason if it is not in the new vault.
 
-    `outcome` is copied, present, clash, failed, or left for what is not a key of ours.
+    `outcome` is copied, present, clash, failed, or left for what is no AWS key.
     """
 
     name: str
