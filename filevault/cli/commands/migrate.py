@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from filevault.vault.choose import VaultChoice
 
     _T = TypeVar("_T")
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Move every key of the vault to another backend or another folder.
 
@@ -76,7 +77,7 @@ class Migrated(Record):
     removed: bool = False
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--to", metavar="VAULT", help=HELP)
     parser.add_argument("--keep", action="store_true", help="leave the old vault as it is")
