@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from filevault.cli.first_credentials import EndedError, obtain_first
+from filevault.cli.listening import Listening, check_address
 from filevault.cli.served_profiles import ServedProfiles, forget_secrets, refuse_unknown_users
 from filevault.cli.token_files import TokenFiles, token_paths
 from filevault.errors import BackendError, UsageError
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from filevault.server.served_credentials import ServedCredentials
     from filevault.vault.choose import VaultChoice
 
-_BACKLOG = 1024
-_LOOPBACK = "127.0.0.1"
 _HEALTH = b"/healthcheck"
 _LAST_ANSWERS = 2.0  # seconds
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -86,7 +84,8 @@ class StandingServer:
     def _serve(self, opened: contextlib.ExitStack) -> None:
         context, settings = self._context, self._context.settings
         self._files.check()
-        listener = opened.enter_context(self._listener())
+        listening = opened.enter_context(self._listening())
+        listener, host = listening.listener, listening.host
         process = RenewingProcess(self._work, (listener.fileno(),))
         opened.callback(process.close)
         renewals = Renewals(process, context.runtime.clock, context.reporter.warn_again)
@@ -94,13 +93,13 @@ class StandingServer:
         forget_secrets(settings)
         loop = opened.enter_context(EventLoop())
         tokens = [new_token() for _ in self._files.paths]
-        host = _host(listener)
         endpoint = self._endpoint(loop, host, renewals, served, tokens)
         reporter = context.reporter
         log = reporter.debug if settings.debug else None
         server = HttpServer(loop, listener, endpoint, log)
         opened.callback(server.close)
         opened.callback(self._files.remove)
+        listening.run_in(loop)
         self._take_signals(loop, renewals)
         renewals.run_in(loop)
         self._files.write(tokens)
@@ -165,36 +164,21 @@ class StandingServer:
             found.append(TokenPaths(token.encode("ascii"), paths, roles.find))
         return found
 
-    def _listener(self) -> socket.socket:
-        """Return the listening socket. Raises UsageError if it cannot be made."""
+    def _listening(self) -> Listening:
+        """Return where it listens. Raises UsageError if it cannot."""
+        insecure = self._args.insecure_listen
         found = inherited_listener(self._context.settings.get)
-        if found is not None:
-            if self._args.listen:
-                raise UsageError(
-                    "--listen and the socket of the service manager exclude each other",
-                    hint="leave --listen out of ExecStart=, or ListenStream= out of the unit",
-                )
-            self._check_address(found.getsockname()[0], "the socket of the service manager")
-            return found
-        address, port = _parsed(self._args.listen) if self._args.listen else (_LOOPBACK, 0)
-        self._check_address(address, "--listen")
-        try:
-            return socket.create_server((address, port), backlog=_BACKLOG)
-        except OSError as error:
-            reason = (error.strerror or "unknown reason").lower()
-            raise UsageError(f"cannot listen at {printable(address)}:{port}: {reason}") from error
-
-    def _check_address(self, address: str, origin: str) -> None:
-        if address == "0.0.0.0":  # noqa: S104 - refused
+        if found is None:
+            root = self._context.runtime.root
+            return Listening.at(self._args.listen, ec2=self._args.ec2, insecure=insecure, root=root)
+        if self._args.listen:
             raise UsageError(
-                f"{origin} names every address of this machine",
-                hint="name one: requests must have it in their Host header",
+                "--listen and the socket of the service manager exclude each other",
+                hint="leave --listen out of ExecStart=, or ListenStream= out of the unit",
             )
-        if not address.startswith("127.") and not self._args.insecure_listen:
-            raise UsageError(
-                f"{origin} names an address that others can reach, without encryption",
-                hint="use 127.0.0.1, or give --insecure-listen",
-            )
+        origin = "the socket of the service manager"
+        check_address(found.getsockname()[0], origin, insecure=insecure)
+        return Listening(found)
 
     def _take_signals(self, loop: EventLoop, renewals: Renewals) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -245,24 +229,3 @@ def check_options(args: argparse.Namespace, profiles: int) -> None:
 
 def _nothing(_number: int, _frame: object) -> None:
     """Handle a signal: the wake-up descriptor does the work."""
-
-
-def _host(listener: socket.socket) -> str:
-    """Return the Host header of requests to a listener (RFC 9110 §7.2)."""
-    address, port = listener.getsockname()[:2]
-    return str(address) if port == 80 else f"{address}:{port}"
-
-
-def _parsed(text: str) -> tuple[str, int]:
-    """Return the address and the port of `ADDRESS:PORT`. Raises UsageError."""
-    address, _, port = text.rpartition(":")
-    parts = address.split(".")
-    is_address = len(parts) == 4 and all(
-        part.isascii() and part.isdigit() and len(part) <= 3 and int(part) < 256 for part in parts
-    )
-    if not is_address or not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise UsageError(
-            f"--listen is not an IPv4 address and a port: {printable(text, 80)!r}",
-            hint="for example --listen 127.0.0.1:9911",
-        )
-    return address, int(port)

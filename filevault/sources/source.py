@@ -190,7 +190,7 @@ class SourceDependencies(Record):
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
     `allow_http` lets URLs be plain http beyond the loopback interface. `sleep` takes seconds.
     `sso_sign_in` lets a person sign in to an Identity Center session, which may take ten minutes;
-    None where nobody can be asked. `settings` returns the settings of the run, which have its
+    None without a terminal. `settings` returns the settings of the run, which have its
     environment.
 
     `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that

@@ -69,8 +69,9 @@ class SsoTokens:
     def access(self, refused: str | None = None) -> SsoAccess:
         """Return an access token; refresh it, or let a person sign in, if that is necessary.
 
-        `refused` is an access token that AWS does not accept any more. Raises ProviderError where
-        nobody can be asked to sign in, and what reading, storing and signing in raise.
+        `refused` is an access token that AWS does not accept any more. Raises ProviderError
+        if a sign-in is necessary and there is no terminal, and what reading, storing and signing
+        in raise.
         """
         record = self._tokens.read(self._name)
         if record is not None and self._may_keep(record) and self._is_fresh(record, refused):
@@ -174,7 +175,7 @@ class SsoTokens:
         if attended is None:
             attended = self._run.attended()
         if sign_in is None or not attended:
-            state = "the sign-in has ended" if ended else "nobody is signed in"
+            state = "the sign-in has ended" if ended else "there is none"
             raise sign_in_first(
                 f"{self._subject} needs a sign-in to {session.shown}: {state}, and there is no "
                 "terminal to ask a person",

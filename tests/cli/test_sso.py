@@ -380,7 +380,7 @@ def test_logout_ends_the_session_at_aws_and_deletes_everything_here(scene: SsoMa
     assert result.out == "Signed out of SSO session 'work'; 1 session deleted.\n"
     assert scene.aws.sso.access[token].portal.ends == 0.0
     assert scene.machine.run("export", "dev").status == 8
-    assert scene.machine.ok("sso", "logout", "work").out.startswith("Nobody was signed in")
+    assert scene.machine.ok("sso", "logout", "work").out.startswith("There was no sign-in")
     assert not list(scene.machine.state.glob("*/sso/*-token.fvs"))
 
 

@@ -143,8 +143,8 @@ class _Sso:
 
     def login(self) -> int:
         """Sign in, unless a sign-in is still good or can be refreshed."""
-        # This command is for nothing else, so nobody waits for its result in a pipe, and the
-        # code is shown on stderr where there is no terminal.
+        # This command is for nothing else, so no script waits for its result, and the code is
+        # shown on stderr where there is no terminal.
         tokens = self._tokens(attended=True, only_from_terminal=False)
         access = tokens.sign_in() if self._args.force else tokens.access()
         self._context.reporter.result(
@@ -163,7 +163,7 @@ class _Sso:
         cache = self._opened.sessions()
         dropped = cache.drop_source(*references) if cache is not None else 0
         if not gone:
-            self._context.reporter.result(f"Nobody was signed in to {self._session.shown}.")
+            self._context.reporter.result(f"There was no sign-in to {self._session.shown}.")
             return 0
         sessions = f"{dropped} session{'' if dropped == 1 else 's'}"
         if failure is not None:
@@ -189,7 +189,7 @@ class _Sso:
         except AwsError as error:
             return None if sso_portal.is_signed_out(error) else error
         except ProviderError:
-            return None  # nobody is signed in
+            return None  # there is no sign-in
         return None
 
     def show(self) -> int:
