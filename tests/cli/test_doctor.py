@@ -37,7 +37,7 @@ def run(
 def made_home(tmp_path_factory: pytest.TempPathFactory) -> BackendMachine:
     """A machine with two keys in a `file` vault, and a section for each."""
     folder = tmp_path_factory.mktemp("doctor") / "home"
-    made = BackendMachine("file", folder, None)  # type: ignore[arg-type] # not for file
+    made = BackendMachine("file", folder)
     for name in ("one", "two"):
         made.add(name)
     write(made, ".aws/config", "[profile one]\nregion = eu-west-1\n[profile two]\n")

@@ -22,7 +22,7 @@ from tests.conditions.other_user import NOBODY, as_user, needs_root
 from tests.conditions.two_machines import two_machines
 from tests.interop.recorder import Recorder
 from tests.worlds.aws_machine import REGION, AwsMachine
-from tests.worlds.served_command import TIMEOUT, children, has_ended
+from tests.worlds.serving_process import TIMEOUT, children, has_ended
 from tests.worlds.standing_server import StandingServer
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +31,8 @@ from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import TokenCode
 from filevault.mfa.way import TokenCodeSource
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import HttpAnswer, HttpRequest
 
 ARN = "arn:aws:iam::123456789012:role/admin"
 REQUEST = sts.RoleRequest(ARN, "me", 3600)
@@ -379,27 +379,13 @@ def free_port() -> int:
 def answering(status: int, body: bytes) -> Iterator[str]:
     """Serve one answer to everything, as a captive portal does."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            agents.append(self.headers["User-Agent"])
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+    def respond(request: HttpRequest) -> HttpAnswer:
+        agents.append(request.header("User-Agent"))
+        return HttpAnswer(status, body)
 
     agents.clear()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with FakeServer(respond) as server:
+        yield server.url
 
 
 agents: list[str] = []

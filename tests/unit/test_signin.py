@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -24,6 +23,8 @@ from filevault.credentials import Credentials
 from filevault.errors import AwsError, NetworkError
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws, stall
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import HttpAnswer, HttpRequest
 
 
 @pytest.fixture
@@ -175,27 +176,13 @@ def tls(tmp_path: Path) -> Iterator[tuple[str, str]]:
         capture_output=True,
     )
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = b'{"SigninToken": "over-tls"}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+    def respond(_request: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(200, b'{"SigninToken": "over-tls"}')
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with FakeServer(respond, tls=context) as server:
         yield f"https://localhost:{server.server_port}", certificate
-        server.shutdown()
-        thread.join()
 
 
 def test_certificates_are_checked_and_botocores_bundle_is_used(

@@ -80,6 +80,7 @@ class SsoWorld:
         self.slept: list[float] = []
         self.said: list[str] = []
         self.attended = True
+        self.keeps_refresh = True
         self.on_sleep: Callable[[], None] = lambda: None
         self.session = SsoSession(
             name, start_url, REGION, ("sso:account:access",), aws.url, aws.url, profile="dev"
@@ -112,6 +113,7 @@ class SsoWorld:
             warn=self.said.append,
             sleep=self._sleep,
             sso_sign_in=SsoSignIn(self.context),
+            keeps_sso_refresh=lambda: self.keeps_refresh,
         )
 
     @property
