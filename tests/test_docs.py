@@ -20,7 +20,6 @@ from filevault.issued.export_formats import FORMATS
 from tests import promises
 
 ROOT = Path(__file__).resolve().parent.parent
-REFERENCE = ROOT / "docs" / "reference"
 PAGES = [
     ROOT / "README.md",
     ROOT / "README.zh.md",
