@@ -114,6 +114,7 @@ def split_name(entry: str) -> tuple[str, str, int] | None:
     if (
         operation not in OPERATIONS
         or len(digest) != HASH_LENGTH
+        or not digest.isascii()
         or digest.encode().translate(None, _HEX)
     ):
         return None

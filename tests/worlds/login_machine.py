@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.fakes import FakeAws, User
@@ -21,18 +22,18 @@ class LoginMachine:
     role on top.
     """
 
-    def __init__(self, machine: Machine, aws: FakeAws, region: str = REGION) -> None:
+    def __init__(self, machine: Machine, aws: FakeAws) -> None:
         self.machine = machine
         self.aws = aws
         self.user: User = aws.add_user("jon")
         self.role = aws.add_role("admin")
         aws.login.user = self.user
-        self.base = f"{aws.url}/signin/{region}"
+        self.base = f"{aws.url}/signin/{REGION}"
         machine.env["AWS_ENDPOINT_URL_SIGNIN"] = self.base
         key_file = machine.home / "key"
         machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
         machine.env["FILEVAULT_KEY_FILE"] = str(key_file)
-        self.settings = f"region = {region}\nendpoint_url = {aws.url}\n"
+        self.settings = f"region = {REGION}\nendpoint_url = {aws.url}\n"
         machine.write_config(
             f"# kept\n[profile console]\n{self.settings}\n"
             f"[profile admin]\n{self.settings}source_profile = console\n"
@@ -61,9 +62,16 @@ class LoginMachine:
         return ProcessResult(process.returncode, out.decode(), (seen + err).decode())
 
     def on_terminal(
-        self, *argv: str, wrapped: int | None = None, stdin: bytes | None = None
+        self,
+        *argv: str,
+        wrapped: int | None = None,
+        stdin: bytes | None = None,
+        browse: Callable[[str], str] | None = None,
     ) -> ProcessResult:
-        """Run on a terminal, and paste the code of the link that it shows, perhaps with breaks."""
+        """Run on a terminal, and paste the code of the link that it shows, perhaps with breaks.
+
+        `browse` is the browser elsewhere, which returns the code of a link.
+        """
         import os
         import pty
         import subprocess
@@ -81,7 +89,7 @@ class LoginMachine:
         shown = b""
         while (link := link_in(shown.decode())) is None or ASKED.encode() not in shown:
             shown += os.read(master, 4096)
-        code = self.aws.login.browse(link)
+        code = (browse or self.aws.login.browse)(link)
         size = wrapped or len(code)
         for start in range(0, len(code), size):
             os.write(master, code[start : start + size].encode() + b"\n")
