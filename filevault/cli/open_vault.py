@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from filevault.git.program import Git
     from filevault.git.repository import Repository
     from filevault.sessions import SessionCache
+    from filevault.sessions.lock_wait import LockWait
     from filevault.sessions.token_store import TokenStore
     from filevault.unlock.identities import NamedIdentities
     from filevault.unlock.prompt import Prompter
@@ -388,10 +389,11 @@ def token_store(
     state: Folder, choice: VaultChoice, session_key: Callable[[], bytes], context: Context
 ) -> TokenStore:
     """Return the token records below a state directory; `session_key` opens them."""
-    from filevault.sessions.lock_wait import LockWait
     from filevault.sessions.token_store import TokenStore
 
     def wait(action: str) -> LockWait:
+        from filevault.sessions.lock_wait import LockWait
+
         return LockWait(
             context.reporter.say,
             lambda: context.prompter.present,
