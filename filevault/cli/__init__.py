@@ -48,6 +48,8 @@ def main(
     is_exec_run = False
     streams.prepare()
     try:
+        if argv[:1] == ["serve"] and argv[1:] and argv[1].startswith("__state="):
+            return _serve(argv[1], runtime)
         index = find_command(argv)
         if index is None:
             return _no_command(argv, reporter)
@@ -107,6 +109,15 @@ def _complete(argv: Sequence[str]) -> int:
     streams.prepare()
     Reporter().write(answer(argv))
     return 0
+
+
+def _serve(word: str, runtime: Runtime) -> int:
+    """Serve what another `serve` has obtained, whose process this is."""
+    from filevault.cli.serving_process import ServingProcess
+    from filevault.cli.serving_state import ServingState
+
+    state = ServingState.from_word(word)
+    return ServingProcess(state, runtime.clock, Reporter(debug=state.debug)).run()
 
 
 def _always(_args: argparse.Namespace) -> bool:

@@ -241,6 +241,11 @@ class AwsConfig:
         """Return the names of the SSO sessions in the order of the file."""
         return list(self._names("sso-session"))
 
+    def values_of(self, key: str) -> list[str]:
+        """Return each value that any section gives a setting, in the order of the file."""
+        lines = rf"(?im)^{re.escape(key)}[ \t]*[=:][ \t]*(\S.*?)[ \t]*$"
+        return list(dict.fromkeys(re.findall(lines, self._text)))
+
     def profile(self, name: str) -> Section | None:
         """Return the section of a profile; of two the last, as botocore does."""
         return self._find("profile", name)

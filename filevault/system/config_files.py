@@ -144,7 +144,7 @@ def _check_path_owners(path: str, folder: Folder) -> None:
 def check_source_owner(info: os.stat_result, path: str) -> None:
     """Raise ConfigError if root reads, for a vault, what a path of other users leads to.
 
-    `info` is that of the open file. Whoever owns a link or folder in the path chose the file, and
+    `info` is that of the open file. The owner of a link or folder in the path chose the file, and
     may be able to open the vault: root must not give that user the keys of a third.
     """
     if os.geteuid() != 0:

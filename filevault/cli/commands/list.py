@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys, cached sessions and sign-ins.
 
-With PROFILE show that one, with its key, account, role, MFA device and vault. Nobody is asked.
+With PROFILE show that one, with its key, account, role, MFA device and vault, without a prompt.
 
 The age of a key counts from its creation at AWS where that is known, else from the day it was
 stored, shown with a ≥."""

@@ -44,7 +44,8 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--listen",
         metavar="ADDRESS:PORT",
-        help="listen there (default: 127.0.0.1 and a free port, or the service manager's socket)",
+        help="listen there (default: 127.0.0.1 and a free port, or the service manager's socket); "
+        "with --ec2 also at 169.254.169.254:80, as root",
     )
     parser.add_argument(
         "--insecure-listen",
