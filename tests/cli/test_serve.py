@@ -356,8 +356,9 @@ def test_five_profiles_stay_small_over_ten_renewals(ready: AwsMachine) -> None:
             ready.aws.clock.advance(460)
             server.next_key_id("p0", before)
             if number == 0:
-                first = _resident(server.process.pid)
+                first, files = _resident(server.process.pid), _files(server.process.pid)
         last = _resident(server.process.pid)
+        assert _files(server.process.pid) == files
         assert last <= 32 << 10, last
         assert last <= first * 1.1, (first, last)
     code = "import boto3; print(flush=True); input()"
@@ -368,6 +369,11 @@ def test_five_profiles_stay_small_over_ten_renewals(ready: AwsMachine) -> None:
         other.stdout.readline()
         assert last <= 0.4 * _resident(other.pid), (last, _resident(other.pid))
         other.communicate(b"\n")
+
+
+def _files(pid: int) -> int:
+    """Return how many descriptors a process has."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def _resident(pid: int) -> int:
