@@ -15,7 +15,7 @@ from filevault.cli.command import (
     usage,
 )
 from filevault.cli.context import Context, Runtime
-from filevault.cli.parser import Parser, add_global_options, find_command, global_options
+from filevault.cli.parser import find_command, global_options, global_parser
 from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
 from filevault.errors import DeclinedError, FilevaultError, UsageError
@@ -174,7 +174,5 @@ def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
         streams.flush()
         return 0
     # The parser of the global options reports the first wrong word.
-    parser = Parser("filevault", "")
-    add_global_options(parser)
-    parser.parse_words(before)
+    global_parser().parse_words(before)
     raise UsageError("no command is given", hint="filevault --help")

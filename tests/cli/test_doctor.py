@@ -127,10 +127,6 @@ class Trap(NamedTuple):
     do: Callable[[BackendMachine], None] = lambda _: None
 
 
-def _chmod(name: str, mode: int) -> Callable[[BackendMachine], None]:
-    return lambda home: (home.machine.home / name).chmod(mode)
-
-
 def _vault_mode(mode: int) -> Callable[[BackendMachine], None]:
     return lambda home: home.root.chmod(mode)
 
@@ -144,7 +140,6 @@ CREDENTIALS, CONFIG = ".aws/credentials", ".aws/config"
 TOKENS = json.dumps({"accessToken": PLANTED, "expiresAt": "2020-01-01T00:00:00Z"})
 KEYS = json.dumps({"Credentials": {"SecretAccessKey": PLANTED, "Expiration": "2099-01-01T00:00Z"}})
 CSV = f"Access key ID,Secret access key\n{EXAMPLE_ID},{PLANTED}\n"
-PROFILE_TWO_SOURCES = "[profile x]\nsso_start_url = https://x.awsapps.com/start\nsso_region = a\n"
 TRAPS = {
     "static default": Trap("default", "static key", {CREDENTIALS: f"[default]\n{STATIC}"}),
     "long-term keys": Trap("clear-key", "long-term keys", {CREDENTIALS: f"[x]\n{STATIC}"}),

@@ -266,7 +266,6 @@ def in_job(desk: KeyCacheMachine, script: str, **env: str) -> ProcessResult:
     return machine.run("agent", "--", "sh", "-c", f'fv() {{ {words} "$@"; }}; {script}', env=env)
 
 
-SLEEPER = "echo $FILEVAULT_AGENT_DIR; sleep 60"
 PASS = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
 
 

@@ -22,10 +22,10 @@ class FakeMetadata(FakeServer):
     requests to the container's endpoint must present. `overrides` answers a path with a status.
     """
 
-    def __init__(self, session: Session, clock: Clock, *, role: str = "machine") -> None:
+    def __init__(self, session: Session, clock: Clock) -> None:
         super().__init__(self._respond, clock=clock)
         self.session = session
-        self.role = role
+        self.role = "machine"
         self.extended = True
         self.authorization = ""
         self.overrides: dict[str, int] = {}

@@ -14,6 +14,7 @@ from botocore.awsrequest import AWSHTTPConnection
 from urllib3.exceptions import NewConnectionError
 
 from filevault.aws import sts
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint, check_url
 from filevault.credentials import Credentials
@@ -48,20 +49,18 @@ def at(aws: FakeAws) -> Endpoint:
 
 def session(aws: FakeAws, user: User, code: str | None = None, **more: Any) -> Credentials:
     mfa = None if code is None else sts.TokenCodeFor(more.pop("serial", user.mfa_serial), code)
-    return sts.get_session_token(
+    caller = Caller(
         more.pop("clients", Clients()),
         more.pop("endpoint", at(aws)),
         more.pop("key", key_of(user)),
-        duration=more.pop("duration", 3600),
-        mfa=mfa,
-        subject="profile 'work'",
+        "profile 'work'",
     )
+    return sts.get_session_token(caller, duration=more.pop("duration", 3600), mfa=mfa)
 
 
 def assumed(aws: FakeAws, credentials: Credentials, request: sts.RoleRequest) -> Credentials:
-    return sts.assume_role(
-        Clients(), at(aws), credentials, request, mfa=None, subject="profile 'work'"
-    )
+    caller = Caller(Clients(), at(aws), credentials, "profile 'work'")
+    return sts.assume_role(caller, request, mfa=None)
 
 
 def refusal(kind: type[FilevaultError], aws: FakeAws, user: User, *args: Any, **more: Any) -> Any:
@@ -283,7 +282,7 @@ def test_a_lost_answer_to_assume_role_with_a_code_is_not_asked_for_again(
     aws.arm(drop("after"))
     mfa = sts.TokenCodeFor(str(someone.mfa_serial), someone.totp())
     with pytest.raises(NetworkError) as caught:
-        sts.assume_role(Clients(), at(aws), key_of(someone), REQUEST, mfa=mfa, subject="x")
+        sts.assume_role(Caller(Clients(), at(aws), key_of(someone), "x"), REQUEST, mfa=mfa)
     assert LOST in str(caught.value.hint)
     assert len(aws.calls) == 1
 

@@ -15,6 +15,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from filevault.aws import sts
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.aws.signin import SigninToken, get_signin_token
@@ -22,9 +23,14 @@ from filevault.calls.get_federation_token import federated_name
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, NetworkError
 from tests.conditions.tools import tool
-from tests.fakes import FakeAws, stall
+from tests.fakes import FakeAws, User, stall
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import HttpAnswer, HttpRequest
+
+
+def caller_for(aws: FakeAws, user: User) -> Caller:
+    key = Credentials(user.access_key_id, user.secret_access_key)
+    return Caller(Clients(), Endpoint("eu-west-1", aws.url), key, "x")
 
 
 @pytest.fixture
@@ -32,14 +38,8 @@ def credentials(aws: FakeAws) -> Credentials:
     """A session of a role."""
     user = aws.add_user("someone")
     made = aws.add_role("admin")
-    return sts.assume_role(
-        Clients(),
-        Endpoint("eu-west-1", aws.url),
-        Credentials(user.access_key_id, user.secret_access_key),
-        sts.RoleRequest(made.arn, "me", 3600),
-        mfa=None,
-        subject="x",
-    )
+    request = sts.RoleRequest(made.arn, "me", 3600)
+    return sts.assume_role(caller_for(aws, user), request, mfa=None)
 
 
 def token_of(
@@ -67,14 +67,7 @@ def test_a_token_is_for_whoever_the_credentials_stand_for(
 
 def test_a_users_own_session_is_refused(aws: FakeAws) -> None:
     user = aws.add_user("other")
-    session = sts.get_session_token(
-        Clients(),
-        Endpoint("eu-west-1", aws.url),
-        Credentials(user.access_key_id, user.secret_access_key),
-        duration=900,
-        mfa=None,
-        subject="x",
-    )
+    session = sts.get_session_token(caller_for(aws, user), duration=900, mfa=None)
     with pytest.raises(AwsError, match="answered 400") as caught:
         token_of(aws.url, session)
     assert (caught.value.operation, caught.value.code) == ("getSigninToken", "400")

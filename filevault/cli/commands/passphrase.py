@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from filevault.backends.file.master_key import UnwrappedKey
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Change the passphrase of a file vault.
 
@@ -43,7 +44,7 @@ This revokes nothing: anyone who knew the old passphrase can open every earlier 
 and with the master key in it everything that is stored later. filevault rekey ends the latter."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     new_secret.add_options(parser)
 
