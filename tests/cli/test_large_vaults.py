@@ -82,9 +82,12 @@ class Large:
         return ended
 
 
+WRITTEN = {"trust.json": "memory written", "config": "config written"}
+
+
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """Count directory reads, and writes of what this machine remembers."""
+    """Count directory reads, and writes of the config and of what this machine remembers."""
     counts: Counter[str] = Counter()
     scandir, rename = os.scandir, os.rename
 
@@ -93,8 +96,8 @@ def counting() -> Iterator[Counter[str]]:
         return scandir(*args)
 
     def counted_rename(old: str, new: str, **where: Any) -> None:
-        if str(new) == "trust.json":
-            counts["memory written"] += 1
+        if str(new) in WRITTEN:
+            counts[WRITTEN[str(new)]] += 1
         rename(old, new, **where)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -132,6 +135,26 @@ def test_no_folder_is_read_and_nothing_is_remembered_for_each_item(
     argv = COMMANDS[kind][command]
     few, many = (work(kind, tmp_path / f"home{items}", items, argv) for items in (4, 24))
     assert many == few
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_an_import_remembers_a_batch_of_keys_at_once(tmp_path: Path, kind: str) -> None:
+    """The config and the source are written once as well, so thousands take seconds."""
+
+    def counts(keys: int) -> Counter[str]:
+        large = Large(kind, tmp_path / f"home{keys}", 0)
+        sections = (
+            f"[p{number}]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n"
+            for number in range(keys)
+        )
+        (large.machine.home / ".aws/credentials").write_text("".join(sections))
+        with counting() as found:
+            large.run("import", "--yes", "--remove-source")
+        assert large.run("list", "--credentials").out.count("\n") == keys
+        assert large.machine.config.read_text().count("[profile") == keys
+        return Counter({what: count for what, count in found.items() if what in WRITTEN.values()})
+
+    assert counts(60) == counts(4) == {"memory written": 1, "config written": 1}
 
 
 @pytest.mark.parametrize(
