@@ -37,13 +37,12 @@ TEXTS = {
 KEYS = [name for name in TEXTS if not name.startswith("mfa/")]
 
 
-@pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
-    """A machine with two items in a vault of each backend, their lines written by hand."""
-    made = BackendMachine(request.param, tmp_path / "home", keyrings)
+@pytest.fixture
+def keeper(keeper: BackendMachine) -> BackendMachine:
+    """A machine with two items, their lines written by hand, in a vault of each backend."""
     for name, text in TEXTS.items():
-        made.put(name, text.encode())
-    return made
+        keeper.put(name, text.encode())
+    return keeper
 
 
 def run(keeper: BackendMachine, *argv: str, **env: str | None) -> InProcessResult:
@@ -136,12 +135,20 @@ def test_a_folder_without_a_backend_gets_the_present_one(
 
 
 @pytest.fixture
-def file_keeper(tmp_path: Path) -> BackendMachine:
-    """A machine with the two items in a `file` vault."""
-    made = BackendMachine("file", tmp_path / "home", None)  # type: ignore[arg-type] # not for file
+def file_keeper(file_keeper: BackendMachine) -> BackendMachine:
+    """The same in a `file` vault alone."""
     for name, text in TEXTS.items():
-        made.put(name, text.encode())
-    return made
+        file_keeper.put(name, text.encode())
+    return file_keeper
+
+
+def test_the_new_vault_has_the_costs_that_are_given(file_keeper: BackendMachine) -> None:
+    folder = file_keeper.machine.home / "moved"
+    costs = ("--kdf-memory", "96", "--kdf-iterations", "2", "--kdf-lanes", "3")
+    assert run(file_keeper, "migrate", "--to", str(folder), "--yes", *costs).status == 0
+    (file,) = (folder / ".filevault/slots").iterdir()
+    slot = json.loads(file.read_bytes().partition(b"\n")[0])
+    assert (slot["memory_kib"], slot["iterations"], slot["lanes"]) == (96, 2, 3)
 
 
 def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) -> None:
@@ -311,6 +318,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "same folder": (("migrate", "--to", "age", "--yes", "--no-passphrase"), 3, "is a file vault"),
     "generate as JSON": (("migrate", "--to", "new", "--generate", "--json"), 2, "is no JSON"),
     "recipient for file": (("migrate", "--to", "new", "--recipient", "x", "--yes"), 2, "keyslots"),
+    "costs for age": (("migrate", "--to", "age:new", "--kdf-lanes", "1", "--yes"), 2, "file vault"),
     "no recipient": (("migrate", "--to", "pass:new", "--yes"), 2, "none is given"),
     "rename to itself": (("rename", "one", "one"), 2, "the old one"),
     "rename unknown": (("rename", "three", "four"), 4, "no key for 'three'"),

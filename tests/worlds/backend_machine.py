@@ -58,7 +58,7 @@ class BackendMachine:
     unlock the vault.
     """
 
-    def __init__(self, kind: str, home: Path, keyrings: GpgHomes) -> None:
+    def __init__(self, kind: str, home: Path, keyrings: GpgHomes | None = None) -> None:
         self.kind = kind
         self.suffix = BACKENDS[kind].suffix
         self.machine = machine = Machine(home)
@@ -73,6 +73,7 @@ class BackendMachine:
             self.missing = {"FILEVAULT_PASSPHRASE": None}
             self.wrong = {"FILEVAULT_PASSPHRASE": "this is not the passphrase"}
         elif kind == "pass":
+            assert keyrings is not None
             machine.env |= {"FILEVAULT_BACKEND": "pass", **keyrings.jon.env()}
             self.inside("init", "--recipient", JON)
             self.store = home / ".password-store"
@@ -113,7 +114,7 @@ class BackendMachine:
             return self._backend().decrypt(_kind(name), name, self.path(name).read_bytes())
         if self.kind == "pass":
             return self._output("gpg", "--batch", "--quiet", "-d", file)
-        return self._output("age", "-d", "-i", str(self.identities), file)
+        return self._output(tool("age"), "-d", "-i", str(self.identities), file)
 
     def _output(self, *argv: str) -> bytes:
         env = self.machine.environment({"LAUNCH": None})
@@ -133,7 +134,7 @@ class BackendMachine:
         clear.write_bytes(text)
         argv: tuple[str, ...] = ("gpg", "--batch", "--quiet", "--yes", "-e", "-r", JON)
         if self.kind == "age":
-            argv = ("age", "-e", "-R", str(self.store / ".age-recipients"))
+            argv = (tool("age"), "-e", "-R", str(self.store / ".age-recipients"))
         self.tools.run(*argv, "-o", str(path), str(clear))
         clear.unlink()
 

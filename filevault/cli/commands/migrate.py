@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli import new_secret
 from filevault.cli.new_file_vault import make
+from filevault.cli.new_vault import add_options, options_of
 from filevault.cli.open_vault import choose_vault, existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.second_vault import (
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from filevault.vault.choose import VaultChoice
 
     _T = TypeVar("_T")
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Move every key of the vault to another backend or another folder.
 
@@ -68,7 +69,7 @@ COPIED, PRESENT, CLASH, FAILED, LEFT = "copied", "present", "clash", "failed", "
 class Migrated(Record):
     """What happened to one item, with the reason if it is not in the new vault.
 
-    `outcome` is copied, present, clash, failed, or left for what is not a key of ours.
+    `outcome` is copied, present, clash, failed, or left for what is no AWS key.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Migrated(Record):
     removed: bool = False
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--to", metavar="VAULT", help=HELP)
     parser.add_argument("--keep", action="store_true", help="leave the old vault as it is")
@@ -87,21 +88,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would be moved")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="print an array of objects")
-    new_secret.add_options(parser)
-    parser.add_argument(
-        "--new-key-file", metavar="F", help="file: write a key file that opens the new vault"
-    )
-    parser.add_argument(
-        "--no-passphrase",
-        action="store_true",
-        help="make no passphrase keyslot, with --new-key-file; age: leave the new identity plain",
-    )
-    parser.add_argument(
-        "--recipient",
-        action="append",
-        metavar="R",
-        help="pass, age: a recipient that can open the new vault; repeatable",
-    )
+    add_options(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -165,15 +152,14 @@ def _open_or_make(args: argparse.Namespace, target: VaultChoice, context: Contex
     """Open the new vault in its own context; make it if it does not exist."""
     backend: SealedBackend | None = None
     if not target.exists:
-        for name in ("kdf_memory", "kdf_iterations", "kdf_lanes"):
-            setattr(args, name, None)
+        options = options_of(args)
         create = target.backend.creator
         if create is None:
             from filevault.cli.new_recipients_vault import adopt_or_make
 
-            made = adopt_or_make(args, target, context)
+            made = adopt_or_make(options, target, context)
         else:
-            made = make(args, target, context, create)
+            made = make(options, target, context, create)
         backend = made.backend
         context.reporter.say(f"made a vault at {printable(made.root)}")
         for file, names in made.recipients:
