@@ -402,8 +402,9 @@ CLEAN: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "Identity Center": (
         (
-            "[sso-session corp]\nsso_start_url = https://x.awsapps.com/start\nsso_region = eu-west-1\n"
-            "[profile s]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Admin\n"
+            "[sso-session corp]\nsso_start_url = https://x.awsapps.com/start\n"
+            "sso_region = eu-west-1\n[profile s]\nsso_session = corp\n"
+            "sso_account_id = 123456789012\nsso_role_name = Admin\n"
         ),
         {},
     ),
