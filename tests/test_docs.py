@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import subprocess
@@ -61,8 +60,8 @@ def _options_told(section: str) -> set[str]:
     }
 
 
-def _options_of(parser: argparse.ArgumentParser) -> set[str]:
-    return {option for action in parser._actions for option in action.option_strings} - HELP
+def _options_of(parser: Parser) -> set[str]:
+    return {option for action in parser.actions() for option in action.option_strings} - HELP
 
 
 def _parser(command: str) -> Parser:
@@ -101,7 +100,7 @@ def test_global_and_session_options_are_those_of_their_sections() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_usage_line_names_what_the_command_takes(command: str) -> None:
     """PROFILE in brackets is one that may be left out; a choice is written out."""
-    for action in _parser(command)._actions:
+    for action in _parser(command).actions():
         if action.option_strings:
             continue
         for word in action.choices or [str(action.metavar)]:
@@ -313,7 +312,7 @@ def test_the_tree_of_errors_in_their_module_is_the_real_one() -> None:
 def test_every_global_option_can_be_told_apart_from_its_settings() -> None:
     parser = Parser("filevault", "")
     add_global_options(parser)
-    assert {action.dest for action in parser._actions} - {"help", "version"} == set(
+    assert {action.dest for action in parser.actions()} - {"help", "version"} == set(
         GlobalOptions._fields
     )
 

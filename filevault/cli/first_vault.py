@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.vault.choose import VaultChoice
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Parser) -> None:
     """Declare the options that make a vault."""
     parser.add_argument("--init", action="store_true", help="make the vault first if there is none")
     parser.add_argument(

@@ -57,6 +57,11 @@ class Listening:
             self._address.run_in(loop)
 
     @property
+    def adds_address(self) -> bool:
+        """Whether filevault has added the address, and removes it at the end."""
+        return self._address is not None
+
+    @property
     def host(self) -> str:
         """The Host header of requests (RFC 9110 §7.2)."""
         address, port = self.listener.getsockname()[:2]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.protocols import SealedBackend
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.errors import NotCommittedError
     from filevault.vault.choose import VaultChoice
 
@@ -51,7 +52,7 @@ class NewVault(Record):
     uncommitted: NotCommittedError | None = None
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Parser) -> None:
     """Declare the options of a new vault."""
     new_secret.add_options(parser)
     parser.add_argument(

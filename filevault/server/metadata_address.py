@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 import socket
 import struct
@@ -16,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from filevault.errors import UsageError
+from filevault.system import netlink
 
 if TYPE_CHECKING:
     from filevault.server.event_loop import EventLoop
@@ -32,17 +32,13 @@ _LABEL = b"lo:filevault"
 """What `ip address` shows for it; only an address with this label is ever removed."""
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
-_NLMSG_ERROR = 2
 _RTM_NEWADDR, _RTM_DELADDR = 20, 21
-_NLM_F_REQUEST, _NLM_F_ACK = 0x1, 0x4
 _NLM_F_REPLACE, _NLM_F_EXCL, _NLM_F_CREATE = 0x100, 0x200, 0x400
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_CACHEINFO = 1, 2, 3, 6
 _RT_SCOPE_HOST = 254
-_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, device
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
 _CACHEINFO = struct.Struct("=IIII")  # preferred, valid, created, updated
-_ANSWER = 8192  # bytes
 
 _DMI = "/sys/class/dmi/id/"
 _XEN = "/sys/hypervisor/uuid"
@@ -169,7 +165,7 @@ def _is_here() -> bool:
 
 
 def _change(message_type: int, flags: int) -> None:
-    """Ask the kernel to add or remove the address, and wait for its answer. Raises OSError."""
+    """Let the kernel add or remove the address. Raises OSError."""
     address = socket.inet_aton(ADDRESS)
     attributes = [(_IFA_LOCAL, address), (_IFA_ADDRESS, address), (_IFA_LABEL, _LABEL + b"\0")]
     if message_type == _RTM_NEWADDR:
@@ -179,13 +175,4 @@ def _change(message_type: int, flags: int) -> None:
     for number, value in attributes:
         padding = bytes(-len(value) % 4)
         body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), number) + value + padding
-    flags |= _NLM_F_REQUEST | _NLM_F_ACK
-    head = _HEADER.pack(_HEADER.size + len(body), message_type, flags, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        kernel.settimeout(_PROBE_TIMEOUT)
-        kernel.sendto(head + body, (0, 0))
-        answer = kernel.recv(_ANSWER)
-    _length, answer_type, *_rest = _HEADER.unpack_from(answer)
-    code = struct.unpack_from("=i", answer, _HEADER.size)[0] if answer_type == _NLMSG_ERROR else 0
-    if code:
-        raise OSError(-code, os.strerror(-code))
+    netlink.ask(socket.NETLINK_ROUTE, message_type, netlink.REQUEST | netlink.ACK | flags, body)

@@ -31,7 +31,10 @@ TEXTS = {
     "created: 2026-11-23T21:45:13Z\nfilevault: 1 name=one\n# a comment\nurl: https://x",
     "team/two": f"{OTHER_SECRET}\r\naws_access_key_id: {SECOND_ID}\r\n"
     "filevault: 1 name=team/two\r\notpauth://totp/x?secret=AAAA\r\n",
+    # A seed, no key: nothing in it is parsed, also not what looks like the name line of an item.
+    "mfa/jon": "otpauth://totp/AWS:jon?secret=JBSWY3DPEHPK3PXP\r\nfilevault: 1 name=other\n\n",
 }
+KEYS = [name for name in TEXTS if not name.startswith("mfa/")]
 
 
 @pytest.fixture
@@ -85,7 +88,9 @@ def test_every_item_moves_from_each_backend_to_each(
     before = keeper.snapshot()
     shown = run(keeper, *words, "--dry-run", "--json")
     assert [row["profile"] for row in json.loads(shown.out)] == list(TEXTS)
-    assert run(keeper, *words).status == 5  # nobody to ask
+    refused = run(keeper, *words)
+    assert refused.status == 5  # nobody to ask
+    assert "2 keys and 1 TOTP seed would be moved" in refused.err
     assert keeper.snapshot() == before
     assert not folder.exists()
 
@@ -109,7 +114,7 @@ def test_every_item_moves_from_each_backend_to_each(
     assert config.startswith("# mine\ncache_ttl = '2h'\n")
     assert f"vault = '{folder}'\n" in config
     listed = run(keeper, "list", "--credentials")
-    assert listed.out.splitlines() == list(TEXTS)
+    assert listed.out.splitlines() == KEYS
     assert KEY_ID in run(keeper, "export", "one", "-n").out
     again = run(keeper, *words, "--yes")
     assert (again.status, again.out) == (0, "")
@@ -246,12 +251,31 @@ def test_entries_of_others_stay_in_their_store(tmp_path: Path, keyrings: GpgHome
 def test_something_unknown_in_a_sealed_vault_is_not_left_behind_unseen(
     file_keeper: BackendMachine,
 ) -> None:
-    (file_keeper.root / "mfa").mkdir()
+    """A key's file where a seed belongs, and an item that is neither."""
     (file_keeper.root / "mfa/one.fv").write_bytes(file_keeper.path("one").read_bytes())
+    file_keeper.put("note", b"hunter2\n")
     done = run(file_keeper, "migrate", "--to", str(file_keeper.machine.home / "new"), "--yes")
     assert done.status == 12
     assert "mfa/one: failed" in done.out
+    assert "note: failed: it is no AWS key" in done.out
     assert file_keeper.path("one").exists()
+
+
+def test_a_seed_in_the_new_vault_is_not_overwritten(
+    keeper: BackendMachine, keyrings: GpgHomes
+) -> None:
+    folder = keeper.machine.home / "new"
+    keeper.machine.env |= {"FILEVAULT_PASSPHRASE": PASSPHRASE, **keyrings.jon.env()}
+    words = ("migrate", "--to", f"age:{folder}", "--no-passphrase", "--yes", "--keep")
+    assert run(keeper, *words).status == 0
+    keeper.put("mfa/jon", b"another\n")
+    done = run(keeper, *words)
+    assert done.status == 12
+    assert "mfa/jon: clash: the new vault has another item of that name" in done.out
+    other = opened(keeper, "age", folder, keyrings)
+    assert other.show("mfa/jon") == TEXTS["mfa/jon"].encode()
+    assert run(keeper, *words, "--force").status == 0
+    assert other.show("mfa/jon") == b"another\n"
 
 
 def test_sessions_are_dropped_and_obtained_again(plain: AwsMachine, tmp_path: Path) -> None:
@@ -497,7 +521,7 @@ def test_what_is_one_file_is_neither_renamed_nor_moved(keeper: BackendMachine) -
     before = keeper.snapshot()
     done = run(keeper, "migrate", "--to", f"{keeper.kind}:{twin}", "--yes")
     assert done.status == 12, done
-    assert done.out.count("the same file in both vaults") == 2
+    assert done.out.count("the same file in both vaults") == len(TEXTS)
     assert keeper.snapshot() == before
 
 

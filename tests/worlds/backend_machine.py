@@ -47,6 +47,10 @@ class GpgHomes:
             home.close()
 
 
+def _kind(name: str) -> str:
+    return "totp" if name.startswith("mfa/") else "credentials"
+
+
 class BackendMachine:
     """A machine with an empty vault of one backend, and access to its items without filevault.
 
@@ -107,7 +111,7 @@ class BackendMachine:
         """Return an item's text as gpg or age decrypts it; for `file` as the backend does."""
         file = str(self.path(name))
         if self.kind == "file":
-            return self._backend().decrypt("credentials", name, self.path(name).read_bytes())
+            return self._backend().decrypt(_kind(name), name, self.path(name).read_bytes())
         if self.kind == "pass":
             return self._output("gpg", "--batch", "--quiet", "-d", file)
         return self._output(tool("age"), "-d", "-i", str(self.identities), file)
@@ -122,7 +126,8 @@ class BackendMachine:
         path = self.path(name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.kind == "file":
-            header = ItemHeader("credentials", name, 1, WHEN, "add")
+            kind = _kind(name)
+            header = ItemHeader(kind, name, 1, WHEN, "add" if kind == "credentials" else None)
             path.write_bytes(self._backend().encrypt(header, text))
             return
         clear = self.machine.home / "clear"

@@ -22,18 +22,18 @@ class LoginMachine:
     role on top.
     """
 
-    def __init__(self, machine: Machine, aws: FakeAws) -> None:
+    def __init__(self, machine: Machine, aws: FakeAws, region: str = REGION) -> None:
         self.machine = machine
         self.aws = aws
         self.user: User = aws.add_user("jon")
         self.role = aws.add_role("admin")
         aws.login.user = self.user
-        self.base = f"{aws.url}/signin/{REGION}"
+        self.base = f"{aws.url}/signin/{region}"
         machine.env["AWS_ENDPOINT_URL_SIGNIN"] = self.base
         key_file = machine.home / "key"
         machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
         machine.env["FILEVAULT_KEY_FILE"] = str(key_file)
-        self.settings = f"region = {REGION}\nendpoint_url = {aws.url}\n"
+        self.settings = f"region = {region}\nendpoint_url = {aws.url}\n"
         machine.write_config(
             f"# kept\n[profile console]\n{self.settings}\n"
             f"[profile admin]\n{self.settings}source_profile = console\n"

@@ -30,7 +30,7 @@ If filevault itself fails, the status is 125; a command that cannot be run ends 
 is not there with 127."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE, else one of a list"

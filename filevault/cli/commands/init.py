@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Make a vault: a folder of encrypted files.
 
@@ -21,7 +22,7 @@ The passphrase is asked for twice, or comes from --passphrase-file, --passphrase
 FILEVAULT_PASSPHRASE or FILEVAULT_NEW_PASSPHRASE with their _FILE, _FD and _COMMAND forms."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     add_options(parser)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from filevault.aws.sso_portal import SsoAccount
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.cli.sso_profiles import SsoAssignment
     from filevault.config.sso_session import SsoSession
     from filevault.sources.source import SourceDependencies
@@ -60,7 +61,7 @@ _OPTIONS = {
 }
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
     parser.add_argument("session", nargs="?", metavar="SESSION", help="a session or a profile")

@@ -6,12 +6,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 from filevault.cli.command import ALIASES, COMMANDS, module_of, parser_of
-from filevault.cli.parser import Parser, add_global_options, find_command, split_command
+from filevault.cli.parser import find_command, global_parser, split_command
 from filevault.config.settings import GlobalOptions
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from filevault.cli.parser import Parser
 
 FILE, FOLDER, COMMAND = "files", "folders", "command"
 PROFILE, STORED, SESSION = "profile", "stored", "session"
@@ -109,8 +111,7 @@ def place(words: Sequence[str]) -> Place:
 
 def settings_given(words: Sequence[str]) -> GlobalOptions:
     """Return the options in a command line that say which vault is meant."""
-    parser = Parser("filevault", "")
-    add_global_options(parser)
+    parser = global_parser()
     given: dict[str, str] = {}
     for word, values, is_option in parser.items(words):
         name, equals, text = word.partition("=")
@@ -125,9 +126,7 @@ def settings_given(words: Sequence[str]) -> GlobalOptions:
 def _before_command(before: Sequence[str], current: str) -> Place:
     if "--" in before:
         return Place()
-    parser = Parser("filevault", "")
-    add_global_options(parser)
-    found = _option("", parser, before, current)
+    found = _option("", global_parser(), before, current)
     return found if found is not None else Place(words=tuple(COMMANDS.items()))
 
 
