@@ -39,17 +39,9 @@ def append_all_or_say(context: Context, profiles: Mapping[str, Mapping[str, str]
 
 def append_or_say(context: Context, name: str, values: Mapping[str, str]) -> None:
     """Append a section; if the config cannot be changed, print the lines to add."""
-    settings = context.settings
-    path = settings.aws_config_path
+    path = context.settings.aws_config_path
     try:
-        append_profile(
-            path,
-            name,
-            values,
-            home=settings.home_if_known,
-            warn=context.reporter.warn,
-            trusted=settings.trusted_configs,
-        )
+        append_profile(path, name, values, context.edit_rules)
     except (errors.StorageError, errors.ConfigError) as error:
         context.reporter.warn(f"the AWS config was not changed: {error.message}")
         context.reporter.say(f"add these lines to {printable(path)} yourself:")
