@@ -66,12 +66,12 @@ class Machine:
     and `names` is what the names of its keys in the kernel keyring begin with.
     """
 
-    def __init__(self, home: Path, *, kdf: str = "cheap") -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         self.clock_file = home / ".clock"
         self.clock_file.write_text("0", encoding="ascii")
-        self.kdf = kdf
+        self.kdf = "cheap"
         self.places = ""
         self.root = ""
         self.lane = False
