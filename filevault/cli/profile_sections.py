@@ -16,17 +16,10 @@ if TYPE_CHECKING:
 
 def append_all_or_say(context: Context, profiles: Mapping[str, Mapping[str, str]]) -> None:
     """Append sections in one step, or each by itself if there is one that cannot be appended."""
-    settings, reporter = context.settings, context.reporter
-    path = settings.aws_config_path
+    reporter, path = context.reporter, context.settings.aws_config_path
     if len(profiles) > 1:
         try:
-            append_profiles(
-                path,
-                profiles,
-                home=settings.home_if_known,
-                warn=reporter.warn,
-                trusted=settings.trusted_configs,
-            )
+            append_profiles(path, profiles, context.edit_rules)
         except (errors.StorageError, errors.ConfigError):
             pass  # the messages of the single ones say which it is
         else:
