@@ -26,12 +26,14 @@ import pytest
 
 from filevault import cli
 from filevault.cli.command import COMMANDS
+from filevault.keycache.agent_folders import user_agent_folders
 from filevault.system import hardening
 from tests.fakes.identity_center import START_URL
 from tests.faults.harness import Snapshot
 from tests.launch import launcher
 from tests.samples import EXAMPLE_ID
 from tests.worlds import cli_login
+from tests.worlds.key_cache import end_agents
 from tests.worlds.machine import Machine
 
 REAL = (sys.executable, "-P", "-m", "filevault")
@@ -246,18 +248,20 @@ def test_every_command_is_in_the_table() -> None:
 class StreamMachine:
     """A machine with a vault, put back after each run."""
 
-    def __init__(self, home: Path) -> None:
-        self.machine = machine = Machine(home)
+    def __init__(self, root: Path) -> None:
+        self.machine = machine = Machine(root / "home")
         machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
         machine.write_config(
             f"[sso-session work]\nsso_start_url = {START_URL}\nsso_region = eu-west-1\n"
             f"[profile console]\nlogin_session = {cli_login.USER}\n"
         )
-        cli_login.write(home, cli_login.USER, cli_login.cli_token(cli_login.sample()))
+        cli_login.write(machine.home, cli_login.USER, cli_login.cli_token(cli_login.sample()))
         machine.env["FILEVAULT_NEW_PASSPHRASE"] = "another horse battery staple"
         machine.env["AWS_REGION"] = "eu-west-1"
         machine.places = "agent"
-        self.start = Snapshot.take(home)
+        machine.root = str(root)
+        (root / "tmp").mkdir()
+        self.start = Snapshot.take(machine.home)
 
     def run(self, case: StreamCase, **streams: Any) -> tuple[StreamResult, bool]:
         """Return how a run ended, and whether it changed anything; then take that back."""
@@ -275,7 +279,8 @@ def stream_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamM
     for name in COMMANDS:
         importlib.import_module(f"filevault.cli.commands.{name}")
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="w") as folder:
-        yield StreamMachine(Path(folder) / "home")
+        yield StreamMachine(Path(folder))
+        end_agents(user_agent_folders(lambda _: None, folder))
 
 
 @each

@@ -266,8 +266,7 @@ class _Sso:
                 f"Nothing to write: {found.present} accounts and roles have profiles."
             )
             return 0
-        trusted = context.settings.trusted_configs
-        old = read_config(path, trusted=trusted) or b""
+        old = read_config(path, trusted=context.settings.trusted_configs) or b""
         new = with_profiles(old, path, found.profiles)
         shown = printable(path)
         before, after = (
@@ -281,13 +280,7 @@ class _Sso:
         context.reporter.flush()
         if not args.yes and not confirm(context.prompter, f"Write {count} to {shown}?"):
             raise DeclinedError("nothing was written")
-        append_profiles(
-            path,
-            found.profiles,
-            home=context.settings.home_if_known,
-            warn=context.reporter.warn,
-            trusted=trusted,
-        )
+        append_profiles(path, found.profiles, context.edit_rules)
         context.reporter.say(f"wrote {count} to {shown}")
         return 0
 
