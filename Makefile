@@ -77,7 +77,7 @@ demo: $(DEMO)
 	@.demo/bin/python tests/demo.py
 
 test: $(VENV) tools
-	$(if $(FRESH),FRESH=1) REQUIRE_TOOLS="$${CI:+$(TOOL_NAMES)}" $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not torture" $(PYTEST_ARGS)
+	$(if $(FRESH),FRESH=1) PYTHONDONTWRITEBYTECODE= REQUIRE_TOOLS="$${CI:+$(TOOL_NAMES)}" $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not torture" $(PYTEST_ARGS)
 
 # The same tests in Debian 13; needs root. FOLDER says where the system is kept.
 test-debian13:

@@ -21,7 +21,7 @@
 # release notes of age 1.3.0 (the tagged recipients).
 #
 # For users: a shared store moves to post-quantum recipients as a whole, in one step, or not at all.
-# Whoever manages recipients must try an encryption to the resulting set, not check each one.
+# A program that manages recipients must try an encryption to the resulting set, not check each one.
 set -euo pipefail
 
 die() { echo "$*" >&2; exit 1; }

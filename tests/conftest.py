@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +38,24 @@ def pytest_configure() -> None:
         system = os.statvfs(_MEMORY)
         if system.f_bavail * system.f_frsize > _ENOUGH and not system.f_flag & os.ST_NOEXEC:
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each of several workers import its share of the test modules first.
+
+    After a change every module must be compiled, which takes longer than all else that comes
+    before the first test. Then each is compiled once, and not by every worker.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    tests = Path(__file__).parent
+    everything = [Path(each).resolve() for each in session.config.args] == [tests]
+    if not worker or not everything or sys.dont_write_bytecode:
+        return
+    number, count = int(worker[2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    for path in sorted(tests.rglob("test_*.py"))[number::count]:
+        name = ".".join(path.relative_to(tests.parent).with_suffix("").parts)
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # collecting it reports that
+            importlib.import_module(name)
 
 
 def pytest_collection_finish() -> None:

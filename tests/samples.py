@@ -1,4 +1,4 @@
-"""Sample keys, ids and names that tests write into vaults and configs."""
+"""Sample keys, ids and names that tests write into vaults and configs, and a sample time."""
 
 from __future__ import annotations
 
@@ -28,3 +28,5 @@ TWO_KEY = (TWO_ID, "two0" * 10)
 LINES = f"{KEY_ID}\n{SECRET}\n"
 EXAMPLE_LINES = f"{EXAMPLE_ID}\n{SECRET}\n"
 EXAMPLE_ITEM = f"{SECRET}\naws_access_key_id: {EXAMPLE_ID}\n".encode()
+
+NOW = 1_700_000_010.0  # where tests stop the clock of the stand-in for AWS

@@ -7,7 +7,6 @@ copies of the vault, and the history of a repository, keep every keyslot there e
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import kdf
@@ -75,7 +74,6 @@ def add(
     *,
     label: str,
     created: str,
-    random: Callable[[int], bytes] = os.urandom,
 ) -> str:
     """Write another keyslot, read it back, unwrap it, and return its id.
 
@@ -86,7 +84,6 @@ def add(
         parameters: of a passphrase's keyslot; None for a key file's.
         label: for people, published with the vault.
         created: the time now, as text.
-        random: returns random bytes, for salt and nonce.
 
     Raises:
         UsageError: for an invalid label, and if the vault has as many keyslots as it may.
@@ -108,7 +105,6 @@ def add(
             parameters=parameters,
             label=label,
             created=created,
-            random=random,
         )
 
 
@@ -256,7 +252,6 @@ def change_passphrase(
     *,
     created: str,
     also: Iterable[Slot] = (),
-    random: Callable[[int], bytes] = os.urandom,
 ) -> str:
     """Replace the unwrapped keyslot by one for a new passphrase; return the new one's id.
 
@@ -279,7 +274,6 @@ def change_passphrase(
             label=old.label,
             created=created,
             replaces=old.id,
-            random=random,
         )
         for slot in (old, *also):
             try:

@@ -59,7 +59,6 @@ def unwrap(
     *,
     last_slot: str | None = None,
     only_slot: str | None = None,
-    available: Callable[[], int] = kdf.available_memory,
 ) -> UnwrappedKey:
     """Ask a source for a secret, and return the master key that it unwraps.
 
@@ -67,7 +66,8 @@ def unwrap(
     """
     vault = vault_json.read(root)
     recorder = _Recorder(source)
-    opened = Unlocking(root, vault, policy, last_slot, only_slot, available).open(recorder)
+    unlocking = Unlocking(root, vault, policy, last_slot, only_slot, kdf.available_memory)
+    opened = unlocking.open(recorder)
     for slot in keyslots.listing(root):
         if slot.id == opened.slot and recorder.last is not None:
             return UnwrappedKey(vault, recorder.last, slot, opened.master)

@@ -8,7 +8,6 @@ caller re-encrypts the items; the old keyslots are deleted last (`docs/format.md
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from filevault.backends.file import keyslot_changes, keyslots, master_key, retired_keys, vault_json
@@ -36,9 +35,9 @@ class NewMasterKey(Record):
     master: bytes
 
 
-def new_master_key(vault_id: str, random: Callable[[int], bytes] = os.urandom) -> NewMasterKey:
+def new_master_key(vault_id: str) -> NewMasterKey:
     """Make a new master key for a vault; nothing is written."""
-    master = key_schedule.new_master(random)
+    master = key_schedule.new_master()
     return NewMasterKey(_described(vault_id, master), master)
 
 
@@ -75,7 +74,6 @@ def prepare(
     made: NewMasterKey,
     *,
     clock: Callable[[], float],
-    random: Callable[[int], bytes] = os.urandom,
 ) -> Prepared:
     """Write a keyslot of a new master key for each secret, and retire the old key.
 
@@ -100,10 +98,9 @@ def prepare(
                         label=unwrapped.slot.label,
                         created=format_time(clock()),
                         replaces=unwrapped.slot.id,
-                        random=random,
                     )
                 )
-        name = retired_keys.write(root, new, master, old.master, clock=clock, random=random)
+        name = retired_keys.write(root, new, master, old.master, clock=clock)
     except BaseException:
         undo(root, Prepared(old.vault, new, master, tuple(written), old.vault.master_id, before))
         raise
@@ -160,7 +157,6 @@ def retire(
     former: Mapping[str, bytes],
     *,
     clock: Callable[[], float],
-    random: Callable[[int], bytes] = os.urandom,
 ) -> None:
     """Seal under the present key each former one that it does not give access to yet.
 
@@ -168,7 +164,7 @@ def retire(
     """
     reached = retired_keys.masters(root, vault, master)
     for key_id in sorted(former.keys() - reached.keys() - {vault.master_id}):
-        retired_keys.write(root, vault, master, former[key_id], clock=clock, random=random)
+        retired_keys.write(root, vault, master, former[key_id], clock=clock)
 
 
 def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:

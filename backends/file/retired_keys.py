@@ -6,7 +6,6 @@ knew of the new key can still be decrypted (`docs/format.md` §5).
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from filevault.backends.file import vault_json
@@ -34,7 +33,6 @@ def write(
     old: bytes,
     *,
     clock: Callable[[], float],
-    random: Callable[[int], bytes] = os.urandom,
 ) -> str:
     """Seal an old master key under a new one; return its file's name, which is its key id.
 
@@ -44,7 +42,6 @@ def write(
         master: the new key.
         old: the old one.
         clock: returns Unix seconds.
-        random: returns random bytes, for the nonce.
 
     Raises StorageError if it cannot be written.
     """
@@ -52,7 +49,7 @@ def write(
     now = clock()
     header = ItemHeader(KIND, name, int(now), format_time(now))
     key = key_schedule.item_key(master, vault.vault)
-    data = envelope.seal(key, vault.vault, vault.master_id, header, old, random)
+    data = envelope.seal(key, vault.vault, vault.master_id, header, old)
     if unseal(data, name, vault.vault, vault.master_id, master) != old:
         raise StorageError("the retired key does not open again; nothing was changed")
     with root.child(vault_json.FOLDER) as inner, inner.make_child(FOLDER) as folder:

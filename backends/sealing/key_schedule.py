@@ -30,9 +30,9 @@ def new_master(random: Callable[[int], bytes] = os.urandom) -> bytes:
     return random(KEY_SIZE)
 
 
-def new_session_key(random: Callable[[int], bytes] = os.urandom) -> bytes:
+def new_session_key() -> bytes:
     """Return a fresh session key."""
-    return random(KEY_SIZE)
+    return os.urandom(KEY_SIZE)
 
 
 def new_vault_id(random: Callable[[int], bytes] = os.urandom) -> str:

@@ -9,6 +9,7 @@ from filevault.aws.attempt import Attempt
 from filevault.aws.botocore_errors import not_from_aws, translated
 from filevault.aws.exchange import Received
 from filevault.errors import NetworkError
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,15 +29,25 @@ _PARSERS_RAISE = (
 )
 
 
+class Caller(Record):
+    """What makes calls to AWS.
+
+    `clients` connects to `endpoint`. `credentials` sign the calls, None for a call that is not
+    signed. `subject` is the profile that the calls are for, in messages.
+    """
+
+    clients: Clients
+    endpoint: Endpoint
+    credentials: Credentials | None
+    subject: str
+
+
 def call(
-    clients: Clients,
+    caller: Caller,
     service: str,
-    endpoint: Endpoint,
-    credentials: Credentials | None,
     operation: str,
     parameters: Mapping[str, object],
     *,
-    subject: str,
     token_code: str | None = None,
     once: bool = False,
     token: str | None = None,
@@ -44,13 +55,10 @@ def call(
     """Make one call and return botocore's answer, a dictionary.
 
     Args:
-        clients: makes the client.
+        caller: makes the call.
         service: botocore's name of the service, `sts` or `iam`.
-        endpoint: where the call goes.
-        credentials: sign the call; None for a call that is not signed.
         operation: AWS's name of the call.
         parameters: the call's parameters.
-        subject: the profile that the call is for, in messages.
         token_code: the MFA code among the parameters; the call is then made once.
         once: never repeat the call where it may have taken effect, as in `Clients.open`.
         token: the token among the parameters of a call that is not signed.
@@ -60,13 +68,14 @@ def call(
     """
     received = Received()
     secrets: tuple[str | None, ...] = (token,)
+    credentials, subject = caller.credentials, caller.subject
     if credentials is not None:
         secrets = (credentials.secret_access_key, credentials.session_token)
     attempt = Attempt(operation, subject, secrets, token_code)
     try:
         with translated(attempt):
-            client = clients.open(
-                service, endpoint, credentials, once=once or attempt.once, received=received
+            client = caller.clients.open(
+                service, caller.endpoint, credentials, once=once or attempt.once, received=received
             )
             try:
                 return getattr(client, _method(operation))(**parameters)

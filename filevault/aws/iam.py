@@ -10,9 +10,7 @@ from filevault.credentials import AccessKey, is_key_id
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from filevault.aws.clients import Clients
-    from filevault.aws.endpoint import Endpoint
-    from filevault.credentials import Credentials
+    from filevault.aws.call import Caller
     from filevault.errors import NotAwsError
 
 _MAX_KEYS = 100  # on one page of ListAccessKeys
@@ -49,31 +47,16 @@ class LastUse(Record):
 class AccessKeys:
     """The access keys of one user.
 
-    Args:
-        clients: makes clients.
-        endpoint: of IAM.
-        credentials: sign the calls.
-        user_name: the user who owns the keys, None for the one whose credentials sign.
-        subject: the profile in messages, e.g. `profile 'work'`.
-
-    Every method raises AwsError, NetworkError and ConfigError.
+    `caller` makes the calls. `user_name` is the user who owns the keys, None for the one whose
+    credentials sign. Every method raises AwsError, NetworkError and ConfigError.
     """
 
-    __slots__ = ("_clients", "_credentials", "_endpoint", "_subject", "_user_name")
+    __slots__ = ("_caller", "_subject", "_user_name")
 
-    def __init__(
-        self,
-        clients: Clients,
-        endpoint: Endpoint,
-        credentials: Credentials,
-        user_name: str | None,
-        subject: str,
-    ) -> None:
-        self._clients = clients
-        self._endpoint = endpoint
-        self._credentials = credentials
+    def __init__(self, caller: Caller, user_name: str | None) -> None:
+        self._caller = caller
+        self._subject = caller.subject
         self._user_name = user_name
-        self._subject = subject
 
     def listed(self) -> tuple[ListedKey, ...]:
         """Return all keys of the user; IAM allows two, so they fit on one page."""
@@ -145,13 +128,4 @@ class AccessKeys:
     ) -> Any:  # noqa: ANN401
         if by_name and self._user_name is not None:
             parameters["UserName"] = self._user_name
-        return call(
-            self._clients,
-            "iam",
-            self._endpoint,
-            self._credentials,
-            operation,
-            parameters,
-            subject=self._subject,
-            once=once,
-        )
+        return call(self._caller, "iam", operation, parameters, once=once)

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from filevault import __version__
-from filevault.aws.endpoint import SETTINGS, check_url
+from filevault.aws.endpoint import check_url
 from filevault.errors import NetworkError, NotAwsError
 from filevault.system.record import Record
 
@@ -75,7 +75,6 @@ class JsonService:
         url: of the service, without a path.
         allow_http: permit plain http beyond the loopback interface.
         ca_bundle: the path of certificates that are accepted, None for botocore's.
-        setting: the origin of the URL, for messages.
         sleep: takes seconds, between repetitions.
         say: prints that AWS asks for a pause.
         deadline: seconds for each request with its answer.
@@ -87,7 +86,6 @@ class JsonService:
         *,
         allow_http: bool,
         ca_bundle: str | None,
-        setting: str = SETTINGS,
         sleep: Callable[[float], None] = time.sleep,
         say: Callable[[str], None] = lambda _text: None,
         deadline: float = _DEADLINE,
@@ -95,7 +93,6 @@ class JsonService:
         self._url = url.rstrip("/")
         self._allow_http = allow_http
         self._ca_bundle = ca_bundle
-        self._setting = setting
         self._sleep = sleep
         self._say = say
         self._deadline = deadline
@@ -109,7 +106,7 @@ class JsonService:
         Raises ConfigError for an unsafe URL, NetworkError for a failure of the network or of AWS,
         NotAwsError for what AWS cannot have sent.
         """
-        check_url(self._url, allow_http=self._allow_http, setting=self._setting)
+        check_url(self._url, allow_http=self._allow_http)
         pauses, throttled = list(_PAUSES), list(_THROTTLED_PAUSES)
         if not repeat:
             pauses, throttled = [], []

@@ -24,7 +24,7 @@ def check_metadata_url(
     """Raise ConfigError for an endpoint that no machine has.
 
     Plain http is for the loopback interface and for `hosts`, which only this machine can reach:
-    elsewhere it would show the credentials, or take those that anybody on the way makes up.
+    elsewhere it would show the credentials, or take those that another machine on the way makes up.
     `setting` is the origin of the URL, for messages.
     """
     match = re.match(_URL, url, re.IGNORECASE | re.ASCII)

@@ -28,7 +28,7 @@ def sts_url(endpoint: Endpoint) -> str:
     return f"https://sts.{endpoint.region}.{suffix}/"
 
 
-def server_date(url: str, *, allow_http: bool, ca_bundle: str | None = None) -> str | None:
+def server_date(url: str, *, allow_http: bool) -> str | None:
     """Return the `Date` header of an answer, None if there is none.
 
     Raises NetworkError, ConfigError.
@@ -39,6 +39,5 @@ def server_date(url: str, *, allow_http: bool, ca_bundle: str | None = None) -> 
         operation="asking for the time",
         subject="the clock",
         seconds=_TIMEOUT,
-        ca_bundle=ca_bundle,
     )
     return answer.date

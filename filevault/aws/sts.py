@@ -11,8 +11,7 @@ from filevault.credentials import Credentials, is_key_id, looks_like_key_id, loo
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from filevault.aws.clients import Clients
-    from filevault.aws.endpoint import Endpoint
+    from filevault.aws.call import Caller
 
 
 class TokenCodeFor(Record):
@@ -36,33 +35,16 @@ class RoleRequest(Record):
     source_identity: str | None = None
 
 
-def get_session_token(
-    clients: Clients,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    *,
-    duration: int,
-    mfa: TokenCodeFor | None,
-    subject: str,
-) -> Credentials:
+def get_session_token(caller: Caller, *, duration: int, mfa: TokenCodeFor | None) -> Credentials:
     """Call GetSessionToken with a user's long-term key and return the session.
 
-    `duration` is in seconds, `subject` names the profile in messages. Raises AwsError,
-    NetworkError, ConfigError.
+    `duration` is in seconds. Raises AwsError, NetworkError, ConfigError.
     """
     parameters: dict[str, object] = {"DurationSeconds": duration}
-    return _session(clients, endpoint, credentials, "GetSessionToken", parameters, mfa, subject)
+    return _session(caller, "GetSessionToken", parameters, mfa)
 
 
-def assume_role(
-    clients: Clients,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    request: RoleRequest,
-    *,
-    mfa: TokenCodeFor | None,
-    subject: str,
-) -> Credentials:
+def assume_role(caller: Caller, request: RoleRequest, *, mfa: TokenCodeFor | None) -> Credentials:
     """Call AssumeRole and return the session. Raises AwsError, NetworkError, ConfigError."""
     parameters: dict[str, object] = {
         "RoleArn": request.role_arn,
@@ -77,7 +59,7 @@ def assume_role(
         parameters["TransitiveTagKeys"] = list(request.transitive_tags)
     if request.source_identity is not None:
         parameters["SourceIdentity"] = request.source_identity
-    return _session(clients, endpoint, credentials, "AssumeRole", parameters, mfa, subject)
+    return _session(caller, "AssumeRole", parameters, mfa)
 
 
 class WebIdentityRequest(Record):
@@ -91,9 +73,7 @@ class WebIdentityRequest(Record):
     duration: int
 
 
-def assume_role_with_web_identity(
-    clients: Clients, endpoint: Endpoint, request: WebIdentityRequest, *, subject: str
-) -> Credentials:
+def assume_role_with_web_identity(caller: Caller, request: WebIdentityRequest) -> Credentials:
     """Call AssumeRoleWithWebIdentity, which is not signed, and return the session.
 
     botocore repeats the call where AWS could not reach the identity provider
@@ -106,17 +86,8 @@ def assume_role_with_web_identity(
         "WebIdentityToken": request.token,
         "DurationSeconds": request.duration,
     }
-    response = call(
-        clients,
-        "sts",
-        endpoint,
-        None,
-        operation,
-        parameters,
-        subject=subject,
-        token=request.token,
-    )
-    return _credentials(response, operation, subject)
+    response = call(caller, "sts", operation, parameters, token=request.token)
+    return _credentials(response, operation, caller.subject)
 
 
 class Identity(Record):
@@ -132,30 +103,20 @@ class Identity(Record):
         return name.rpartition("/")[2] if kind == "user" and name else None
 
 
-def get_caller_identity(
-    clients: Clients, endpoint: Endpoint, credentials: Credentials, *, subject: str
-) -> Identity:
+def get_caller_identity(caller: Caller) -> Identity:
     """Call GetCallerIdentity, which no policy can deny, and return the identity.
 
     Raises AwsError, NetworkError, ConfigError.
     """
     operation = "GetCallerIdentity"
-    response = call(clients, "sts", endpoint, credentials, operation, {}, subject=subject)
+    response = call(caller, "sts", operation, {})
     account, arn = response.get("Account"), response.get("Arn")
     if not (_is_plain(account, _MAX_ACCOUNT) and _is_plain(arn, _MAX_ARN)):
-        raise not_from_aws(operation, subject)
+        raise not_from_aws(operation, caller.subject)
     return Identity(account, arn)
 
 
-def get_federation_token(
-    clients: Clients,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    *,
-    name: str,
-    duration: int,
-    subject: str,
-) -> Credentials:
+def get_federation_token(caller: Caller, *, name: str, duration: int) -> Credentials:
     """Call GetFederationToken and return a session with the permissions of the signing user.
 
     AWS grants what both the user's and the session's policies allow, so the session's allows all.
@@ -167,8 +128,7 @@ def get_federation_token(
         "DurationSeconds": duration,
         "Policy": _ALLOW_ALL,
     }
-    operation = "GetFederationToken"
-    return _session(clients, endpoint, credentials, operation, parameters, None, subject)
+    return _session(caller, "GetFederationToken", parameters, None)
 
 
 _ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
@@ -179,30 +139,15 @@ _SECRET = r"[!-~]{16,256}\Z"  # noqa: S105 - a pattern
 
 
 def _session(
-    clients: Clients,
-    endpoint: Endpoint,
-    signer: Credentials,
-    operation: str,
-    parameters: dict[str, object],
-    mfa: TokenCodeFor | None,
-    subject: str,
+    caller: Caller, operation: str, parameters: dict[str, object], mfa: TokenCodeFor | None
 ) -> Credentials:
     """Make a call whose answer has credentials, with a token code if there is one."""
     code = None
     if mfa is not None:
         code = mfa.code
         parameters |= {"SerialNumber": mfa.serial, "TokenCode": code}
-    response = call(
-        clients,
-        "sts",
-        endpoint,
-        signer,
-        operation,
-        parameters,
-        subject=subject,
-        token_code=code,
-    )
-    return _credentials(response, operation, subject)
+    response = call(caller, "sts", operation, parameters, token_code=code)
+    return _credentials(response, operation, caller.subject)
 
 
 def _credentials(response: Any, operation: str, subject: str) -> Credentials:  # noqa: ANN401

@@ -201,12 +201,6 @@ class AssumeRoleProvider(CallProvider):
     ) -> Credentials:
         from filevault.aws import sts
 
-        made = sts.assume_role(
-            self._run.clients,
-            self._step.endpoint,
-            credentials,
-            request,
-            mfa=mfa,
-            subject=self._run.subject,
-        )
+        caller = self._run.caller(self._step.endpoint, credentials)
+        made = sts.assume_role(caller, request, mfa=mfa)
         return self._granted(made, request.duration)

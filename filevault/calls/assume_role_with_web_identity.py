@@ -131,12 +131,8 @@ class AssumeRoleWithWebIdentityProvider(CallProvider):
 
         step = self._step
         name = step.session_name or f"filevault-{int(self._run.clock() * 1_000_000_000)}"
-        made = sts.assume_role_with_web_identity(
-            self._run.clients,
-            step.endpoint,
-            sts.WebIdentityRequest(step.role_arn, name, token, duration),
-            subject=self._run.subject,
-        )
+        request = sts.WebIdentityRequest(step.role_arn, name, token, duration)
+        made = sts.assume_role_with_web_identity(self._run.caller(step.endpoint, None), request)
         return self._granted(made, duration)
 
 

@@ -12,6 +12,7 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from filevault.aws.call import Caller
     from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
     from filevault.credentials import Credentials
@@ -39,6 +40,12 @@ class CallDependencies(Record):
     subject: str
     source_provider: Callable[[], CredentialProvider]
     sources: SourceDependencies
+
+    def caller(self, endpoint: Endpoint, credentials: Credentials | None) -> Caller:
+        """Return what makes a call at an endpoint; `credentials` sign it, if it is signed."""
+        from filevault.aws.call import Caller
+
+        return Caller(self.clients, endpoint, credentials, self.subject)
 
 
 class Call(Step):

@@ -10,7 +10,7 @@ from filevault.errors import AwsError
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from filevault.aws.clients import Clients
+    from filevault.aws.call import Caller
     from filevault.aws.endpoint import Endpoint
     from filevault.calls.call import CallDependencies
     from filevault.credentials import Credentials
@@ -79,26 +79,19 @@ class FederationTokenProvider(CallProvider):
 
     def _call(self, key: Credentials) -> Credentials:
         step, run = self._step, self._run
-        made = federated(
-            run.clients, step.endpoint, key, duration=step.duration, subject=run.subject
-        )
+        made = federated(run.caller(step.endpoint, key), duration=step.duration)
         return self._granted(made, step.duration)
 
 
-def federated(
-    clients: Clients, endpoint: Endpoint, key: Credentials, *, duration: int, subject: str
-) -> Credentials:
+def federated(caller: Caller, *, duration: int) -> Credentials:
     """Obtain a session of a federated user for a user's long-term key; `duration` in seconds.
 
     Raises AwsError, NetworkError, ConfigError.
     """
     from filevault.aws import sts
 
-    identity = sts.get_caller_identity(clients, endpoint, key, subject=subject)
-    name = federated_name(identity.arn)
-    return sts.get_federation_token(
-        clients, endpoint, key, name=name, duration=duration, subject=subject
-    )
+    name = federated_name(sts.get_caller_identity(caller).arn)
+    return sts.get_federation_token(caller, name=name, duration=duration)
 
 
 def federated_name(arn: str) -> str:

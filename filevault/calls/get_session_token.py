@@ -102,12 +102,6 @@ class SessionTokenProvider(CallProvider):
         from filevault.aws import sts
 
         step = self._step
-        made = sts.get_session_token(
-            self._run.clients,
-            step.endpoint,
-            key,
-            duration=step.duration,
-            mfa=mfa,
-            subject=self._run.subject,
-        )
+        caller = self._run.caller(step.endpoint, key)
+        made = sts.get_session_token(caller, duration=step.duration, mfa=mfa)
         return self._granted(made, step.duration)

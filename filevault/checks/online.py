@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.sts import get_caller_identity
 from filevault.checks.finding import Finding, error_finding
@@ -46,9 +47,8 @@ def check_key(
     clients = Clients.short_timeouts(profile=name, allow_http=allow_http)
     credentials = Credentials(item.key.access_key_id, item.key.secret_access_key)
     try:
-        identity = get_caller_identity(
-            clients, sts_endpoint(profile, profile.chain), credentials, subject=subject
-        )
+        endpoint = sts_endpoint(profile, profile.chain)
+        identity = get_caller_identity(Caller(clients, endpoint, credentials, subject))
     except FilevaultError as error:
         refused = error.exit_status == 8
         accepted = False if refused else None

@@ -15,7 +15,7 @@ from filevault.cli.command import (
     usage,
 )
 from filevault.cli.context import Context, Runtime
-from filevault.cli.parser import Parser, add_global_options, find_command, global_options
+from filevault.cli.parser import find_command, global_options, global_parser
 from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
 from filevault.errors import DeclinedError, FilevaultError, UsageError
@@ -48,6 +48,8 @@ def main(
     is_exec_run = False
     streams.prepare()
     try:
+        if argv[:1] == ["serve"] and argv[1:] and argv[1].startswith("__state="):
+            return _serve(argv[1], runtime)
         index = find_command(argv)
         if index is None:
             return _no_command(argv, reporter)
@@ -109,6 +111,15 @@ def _complete(argv: Sequence[str]) -> int:
     return 0
 
 
+def _serve(word: str, runtime: Runtime) -> int:
+    """Serve what another `serve` has obtained, whose process this is."""
+    from filevault.cli.serving_process import ServingProcess
+    from filevault.cli.serving_state import ServingState
+
+    state = ServingState.from_word(word)
+    return ServingProcess(state, runtime.clock, Reporter(debug=state.debug)).run()
+
+
 def _always(_args: argparse.Namespace) -> bool:
     return True
 
@@ -163,7 +174,5 @@ def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
         streams.flush()
         return 0
     # The parser of the global options reports the first wrong word.
-    parser = Parser("filevault", "")
-    add_global_options(parser)
-    parser.parse_words(before)
+    global_parser().parse_words(before)
     raise UsageError("no command is given", hint="filevault --help")

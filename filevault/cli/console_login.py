@@ -237,7 +237,7 @@ def _code_from_browser(
             found = found or callback.wait(timeout=TIMEOUT, tick=countdown.show, doubt=doubt)
     if found is None:
         raise ProviderError(
-            f"nobody signed in for {requester.subject} within {TIMEOUT // 60:.0f} minutes",
+            f"there was no sign-in for {requester.subject} within {TIMEOUT // 60:.0f} minutes",
             hint=f"start again: {requester.again}; --remote needs no browser on this machine",
         )
     if found.code is None:

@@ -72,6 +72,7 @@ def sign_in_with_environment(
     GetFederationToken is called. Raises UsageError for options that are for profiles only.
     """
     from filevault.aws import sts
+    from filevault.aws.call import Caller
     from filevault.aws.endpoint import Endpoint
     from filevault.partitions import FALLBACK_REGION
 
@@ -97,21 +98,16 @@ def sign_in_with_environment(
     )
     clients = _clients(context, None)
     credentials = _given(context)
+    caller = Caller(clients, endpoint, credentials, _ENVIRONMENT)
     duration = None
     if credentials.session_token is None:
         from filevault.calls.get_federation_token import federated
         from filevault.plan.planner import federation_seconds
 
-        credentials = federated(
-            clients,
-            endpoint,
-            credentials,
-            duration=federation_seconds(options),
-            subject=_ENVIRONMENT,
-        )
+        credentials = federated(caller, duration=federation_seconds(options))
         arn = credentials.arn or ""
     else:
-        identity = sts.get_caller_identity(clients, endpoint, credentials, subject=_ENVIRONMENT)
+        identity = sts.get_caller_identity(caller)
         arn = identity.arn
         arn_type = arn.split(":")[-1].partition("/")[0]
         if arn_type not in ("assumed-role", "federated-user"):

@@ -29,8 +29,8 @@ class Runtime(Record):
 
     `clock` returns Unix seconds, `boottime` seconds since the machine was started, `sleep` takes
     seconds. `kdf` has the bounds of a passphrase's cost, None means `kdf.STANDARD`. `key_stores`
-    names the stores of the key cache, `root` is the folder of the agents' `/run` and `/tmp`,
-    `program` starts filevault again.
+    names the stores of the key cache, `root` is the folder of the agents' `/run` and `/tmp` and of
+    `/sys`, `program` starts filevault again.
     """
 
     clock: Callable[[], float] = time.time

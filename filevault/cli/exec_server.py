@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from typing import TYPE_CHECKING
 
 from filevault.cli.default_profile import warn_of_default_profile
 from filevault.cli.first_credentials import EndedError, obtain_first
 from filevault.cli.foreground_command import ForegroundCommand
+from filevault.cli.listening import Listening
 from filevault.cli.served_profiles import (
     ServedProfile,
     ServedProfiles,
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from filevault.server.served_credentials import ServedCredentials
     from filevault.vault.choose import VaultChoice
 
-_HOST = "127.0.0.1"
-_BACKLOG = 1024
 _NOT_YET = Credentials("", "")
 """Never issued: with an endpoint the environment has no credentials."""
 
@@ -84,21 +82,26 @@ class ServedCommand:
         warn_of_default_profile(context)
         try:
             with contextlib.ExitStack() as opened:
-                process = RenewingProcess(self._profiles)
+                args = self._args
+                listening = opened.enter_context(
+                    Listening.at(args.listen, ec2=args.ec2_server, root=context.runtime.root)
+                )
+                process = RenewingProcess(self._profiles, (listening.listener.fileno(),))
                 opened.callback(process.close)
                 renewals = Renewals(process, context.runtime.clock, context.reporter.warn_again)
                 served = self._served(renewals)
                 forget_secrets(context.settings)
                 loop = opened.enter_context(EventLoop())
-                host, token = self._serve(loop, renewals, served, opened)
+                token = self._serve(loop, renewals, served, listening, opened)
                 environment = child_environment(
                     context.settings.environ,
-                    self._issued(served, host, token),
+                    self._issued(served, listening.host, token),
                     self._profile.plan.step.source.variables,
                 )
                 context.reporter.flush()
                 running = ForegroundCommand(path, command, environment, context.reporter)
                 running.watch(loop)
+                listening.run_in(loop)
                 renewals.run_in(loop)
                 try:
                     return running.status_in(loop)
@@ -147,12 +150,11 @@ class ServedCommand:
         loop: EventLoop,
         renewals: Renewals,
         served: ServedCredentials,
+        listening: Listening,
         opened: contextlib.ExitStack,
-    ) -> tuple[str, str]:
-        """Start to serve; return the host with its port, and the token."""
-        listener = socket.create_server((_HOST, 0), backlog=_BACKLOG)
-        host = f"{_HOST}:{listener.getsockname()[1]}"
-        token = new_token()
+    ) -> str:
+        """Start to serve; return the token."""
+        host, token = listening.host, new_token()
         endpoint: Respond
         if self._args.server:
             roles = RolePaths(renewals, 0, self._profile.role_life(), self._args.allow_role or ())
@@ -173,8 +175,8 @@ class ServedCommand:
             )
         reporter = self._context.reporter
         log = reporter.debug if self._context.settings.debug else None
-        opened.callback(HttpServer(loop, listener, endpoint, log).close)
-        return host, token
+        opened.callback(HttpServer(loop, listening.listener, endpoint, log).close)
+        return token
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -183,6 +185,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise UsageError("--server and --ec2-server exclude each other")
     for name, given, needs, has in (
         ("--lazy", args.lazy, "--server or --ec2-server", args.server or args.ec2_server),
+        ("--listen", args.listen, "--server or --ec2-server", args.server or args.ec2_server),
         ("--allow-role", args.allow_role, "--server", args.server),
         ("--imds-v1", args.imds_v1, "--ec2-server", args.ec2_server),
         ("--allow-local-users", args.allow_local_users, "--ec2-server", args.ec2_server),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli.new_file_vault import make
+from filevault.cli.new_vault import NewVaultOptions
 from filevault.cli.open_vault import choose_vault, open_vault, require_named_vault
 from filevault.cli.questions import confirm_or_decline
 from filevault.system.printable import printable
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.vault.choose import VaultChoice
 
-_KDF = ("kdf_memory", "kdf_iterations", "kdf_lanes")
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Parser) -> None:
     """Declare the options that make a vault."""
     parser.add_argument("--init", action="store_true", help="make the vault first if there is none")
     parser.add_argument(
@@ -68,8 +68,6 @@ def open_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context
                 ) from missing
             question = f"There is no vault at {printable(choice.root)}. Make one?"
             confirm_or_decline(context.prompter, question)
-    for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
-        setattr(args, name, None)
-    made = make(args, choice, context, create)
+    made = make(NewVaultOptions(allow_weak=args.allow_weak), choice, context, create)
     context.reporter.say(f"made a vault at {printable(made.root)}")
     return open_vault(choose_vault(context), context, backend=made.backend)

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from filevault.backends.file import keyslots
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import new_secret
-from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
+from filevault.cli.new_vault import (
+    NewVault,
+    NewVaultOptions,
+    exists_already,
+    move_memory_aside,
+    refuse_lost,
+)
 from filevault.cli.repositories import trust_present_repositories
 from filevault.errors import StorageError, UsageError, VaultChoiceError
 from filevault.system.files import Folder
@@ -20,8 +26,6 @@ from filevault.vault.pin import pin_of
 from filevault.vault.trust import Trust
 
 if TYPE_CHECKING:
-    import argparse
-
     from filevault.backends.protocols import Creator, SealedBackend
     from filevault.cli.context import Context
     from filevault.vault.choose import VaultChoice
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def make(
-    args: argparse.Namespace, choice: VaultChoice, context: Context, create: Creator
+    options: NewVaultOptions, choice: VaultChoice, context: Context, create: Creator
 ) -> NewVault:
     """Make the vault that the settings point to.
 
@@ -40,25 +44,25 @@ def make(
         LockedError: if no new passphrase is given.
         StorageError: if something cannot be written.
     """
-    _check_options(args, choice)
+    _check_options(options, choice)
     if choice.exists:
         raise exists_already(choice)
     refuse_lost(choice, context)
-    generated = new_secret.generate_passphrase() if args.generate else None
+    generated = new_secret.generate_passphrase() if options.generate else None
     passphrase = generated.encode() if generated else None
-    if passphrase is None and not args.no_passphrase:
+    if passphrase is None and not options.no_passphrase:
         passphrase = new_passphrase(
             context.settings,
             context.prompter,
             ordinary=True,
             instead="--generate, or --new-key-file with --no-passphrase",
         )
-        new_secret.check_strength(passphrase, allow_weak=args.allow_weak)
-    key_file = new_secret.key_file_path(args.new_key_file, choice, context)
+        new_secret.check_strength(passphrase, allow_weak=options.allow_weak)
+    key_file = new_secret.key_file_path(options.new_key_file, choice, context)
     if generated is not None:
         # Printed before the vault is made: without its passphrase it would be lost.
         new_secret.show_generated(generated, context)
-    key_text = keyslots.new_keyfile_text() if args.new_key_file else None
+    key_text = keyslots.new_keyfile_text() if options.new_key_file else None
     if key_file is not None and key_text is not None:
         new_secret.write_key_file(key_file, key_text, context)
     try:
@@ -77,7 +81,7 @@ def make(
                 passphrase=passphrase,
                 keyfile_text=key_text,
                 policy=context.kdf_policy,
-                parameters=_parameters(args, context),
+                parameters=_parameters(options, context),
                 clock=context.runtime.clock,
             )
     except BaseException as error:
@@ -90,26 +94,26 @@ def make(
     return NewVault(choice.root, pin.digest, key_file, backend=backend)
 
 
-def _check_options(args: argparse.Namespace, choice: VaultChoice) -> None:
-    if args.recipient:
+def _check_options(options: NewVaultOptions, choice: VaultChoice) -> None:
+    if options.recipient:
         title = choice.backend.title
         raise UsageError(f"{title} has keyslots, not recipients", hint="leave --recipient out")
-    if args.no_passphrase and not args.new_key_file:
+    if options.no_passphrase and not options.new_key_file:
         raise UsageError(
             "--no-passphrase needs --new-key-file: a vault must be opened by something",
         )
-    if args.no_passphrase and args.generate:
+    if options.no_passphrase and options.generate:
         raise UsageError("--no-passphrase and --generate contradict each other")
 
 
-def _parameters(args: argparse.Namespace, context: Context) -> KdfParameters | None:
-    if args.kdf_memory is None and args.kdf_iterations is None and args.kdf_lanes is None:
+def _parameters(options: NewVaultOptions, context: Context) -> KdfParameters | None:
+    if options.kdf_memory is None and options.kdf_iterations is None and options.kdf_lanes is None:
         return None
     default = context.kdf_policy.default
     return KdfParameters(
-        default.memory_kib if args.kdf_memory is None else args.kdf_memory,
-        default.iterations if args.kdf_iterations is None else args.kdf_iterations,
-        default.lanes if args.kdf_lanes is None else args.kdf_lanes,
+        default.memory_kib if options.kdf_memory is None else options.kdf_memory,
+        default.iterations if options.kdf_iterations is None else options.kdf_iterations,
+        default.lanes if options.kdf_lanes is None else options.kdf_lanes,
     )
 
 

@@ -12,7 +12,13 @@ from filevault.cli.new_secret import (
     lies_in,
     show_generated,
 )
-from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
+from filevault.cli.new_vault import (
+    NewVault,
+    NewVaultOptions,
+    exists_already,
+    move_memory_aside,
+    refuse_lost,
+)
 from filevault.cli.open_vault import choose_vault, open_recipients_backend, open_vault
 from filevault.cli.repositories import trust_present_repositories
 from filevault.errors import NotCommittedError, UsageError
@@ -29,7 +35,6 @@ from filevault.vault.choose import has_recipients
 from filevault.vault.recipients.change import check_recipient_sets
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator, Sequence
 
     from filevault.backends.protocols import RecipientsBackend
@@ -51,7 +56,7 @@ class NewIdentity(Record):
     recipient: str
 
 
-def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context) -> NewVault:
+def adopt_or_make(options: NewVaultOptions, choice: VaultChoice, context: Context) -> NewVault:
     """Adopt a store that has recipients, else make one, and pin the recipients.
 
     Raises:
@@ -61,14 +66,14 @@ def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Contex
         VaultChoiceError: if another process has made one.
         StorageError, LockedError, ProgramError: as the parts that are needed.
     """
-    _check_options(args, choice, context)
+    _check_options(options, choice, context)
     made: NewIdentity | None = None
     written: list[str] = []
     chosen: list[str] = []
     if not choice.exists:
-        made, written, chosen = _make(args, choice, context)
+        made, written, chosen = _make(options, choice, context)
         choice = choose_vault(context)
-    elif args.generate or args.no_passphrase:
+    elif options.generate or options.no_passphrase:
         context.reporter.say("the store has recipients already, so no identity is made")
     _warn_of_identity(choice, context)
     with open_vault(choice, context, checks_pin=False) as opened:
@@ -119,32 +124,32 @@ def _warn_of_identity(choice: VaultChoice, context: Context) -> None:
             )
 
 
-def _check_options(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
+def _check_options(options: NewVaultOptions, choice: VaultChoice, context: Context) -> None:
     for name in _FILE_ONLY:
-        if getattr(args, name) is not None:
+        if getattr(options, name) is not None:
             raise UsageError(f"{_option(name)} is for a file vault")
-    given = [_option(name) for name in _IDENTITY_ONLY if getattr(args, name)]
+    given = [_option(name) for name in _IDENTITY_ONLY if getattr(options, name)]
     backend = choice.backend
     if given and not backend.has_identities:
         raise UsageError(
             f"{given[0]} is about a passphrase, and {backend.title} has {backend.keys_name} instead"
         )
-    if args.generate and args.no_passphrase:
+    if options.generate and options.no_passphrase:
         raise UsageError("--no-passphrase and --generate contradict each other")
     if choice.exists:
-        if args.recipient:
+        if options.recipient:
             raise UsageError(
                 f"{printable(choice.store)!r} has recipients of its own",
                 hint="filevault recipients add changes them",
             )
         return
-    if not backend.has_identities and not args.recipient:
+    if not backend.has_identities and not options.recipient:
         raise UsageError(
             f"{backend.title} is encrypted to {backend.keys_name}, and none is given",
             hint=f"filevault init --backend {backend.name} --recipient YOU@EXAMPLE",
         )
-    if given and (args.recipient or _identities(choice, context).named()):
-        which = "--recipient" if args.recipient else "an identity"
+    if given and (options.recipient or _identities(choice, context).named()):
+        which = "--recipient" if options.recipient else "an identity"
         raise UsageError(f"{given[0]} is for a new identity, and {which} is given instead")
 
 
@@ -157,7 +162,7 @@ def _identities(choice: VaultChoice, context: Context) -> NamedIdentities:
 
 
 def _make(
-    args: argparse.Namespace, choice: VaultChoice, context: Context
+    options: NewVaultOptions, choice: VaultChoice, context: Context
 ) -> tuple[NewIdentity | None, list[str], list[str]]:
     """Make a store with recipients, and an identity if need be: both or none.
 
@@ -169,11 +174,13 @@ def _make(
     check_writable(f"{choice.store}/{file}", settings.home_if_known)
     with _made_store(choice.store, context) as store:
         backend = open_recipients_backend(choice, context, store)
-        names, identity = args.recipient, None
-        if not names and (_identities(choice, context).named() or _has_own(args, choice, context)):
+        names, identity = options.recipient, None
+        if not names and (
+            _identities(choice, context).named() or _has_own(options, choice, context)
+        ):
             names = _own_recipients(backend)
         elif not names:
-            identity = _new_identity(args, choice, context)
+            identity = _new_identity(options, choice, context)
             names = [identity.recipient]
         resolved = backend.resolve(names)
         backend.try_set(resolved)
@@ -232,19 +239,19 @@ def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
         ) from error
 
 
-def _has_own(args: argparse.Namespace, choice: VaultChoice, context: Context) -> bool:
+def _has_own(options: NewVaultOptions, choice: VaultChoice, context: Context) -> bool:
     """Return whether the user's own identity exists and is used; print that then.
 
     An earlier `init` made it, perhaps one that was killed before it made the vault.
     """
     path = _identities(choice, context).origin
-    if args.generate or not os.path.lexists(path):
+    if options.generate or not os.path.lexists(path):
         return False
     context.reporter.say(f"no identity is made: the one in {printable(path)} is used")
     return True
 
 
-def _new_identity(args: argparse.Namespace, choice: VaultChoice, context: Context) -> NewIdentity:
+def _new_identity(options: NewVaultOptions, choice: VaultChoice, context: Context) -> NewIdentity:
     """Make an identity for a file outside the vault; nothing is written yet."""
     from filevault.backends.age.new_identity import check_library, new_identity
 
@@ -262,15 +269,15 @@ def _new_identity(args: argparse.Namespace, choice: VaultChoice, context: Contex
     if os.path.lexists(path):
         raise _has_identity(path)
     check_writable(path, settings.home_if_known)
-    generated = generate_passphrase() if args.generate else None
+    generated = generate_passphrase() if options.generate else None
     passphrase = generated.encode() if generated else None
     if generated is not None:
         show_generated(generated, context)
-    elif not args.no_passphrase:
+    elif not options.no_passphrase:
         passphrase = new_passphrase(
             settings, context.prompter, ordinary=True, instead="--generate, or --no-passphrase"
         )
-        check_strength(passphrase, allow_weak=args.allow_weak)
+        check_strength(passphrase, allow_weak=options.allow_weak)
     text, recipient = new_identity(
         passphrase, environment=settings.program_environment(), clock=context.runtime.clock
     )

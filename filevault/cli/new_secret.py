@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.vault.choose import VaultChoice
 
 LEAST_CHARACTERS = 12
@@ -21,7 +22,7 @@ GENERATED_WORDS = 10
 GENERATED_BITS = 90  # 9 for each word
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Parser) -> None:
     """Declare the options of a new passphrase."""
     parser.add_argument(
         "--generate", action="store_true", help="make a strong passphrase and print it once"

@@ -1,28 +1,46 @@
-"""The checks of `init` before it makes a vault of any backend, and its result."""
+"""What makes a vault of any backend: its options, the checks before it, and its result."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+from filevault.cli import new_secret
 from filevault.errors import PinError, StorageError, VaultChoiceError
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.lost_vault import has_items, is_remembered
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from filevault.backends.protocols import SealedBackend
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.errors import NotCommittedError
     from filevault.vault.choose import VaultChoice
+
+
+class NewVaultOptions(Record):
+    """The options of a command that makes a vault; the costs of Argon2id are None by default."""
+
+    generate: bool = False
+    allow_weak: bool = False
+    new_key_file: str | None = None
+    no_passphrase: bool = False
+    recipient: Sequence[str] = ()
+    kdf_memory: int | None = None
+    kdf_iterations: int | None = None
+    kdf_lanes: int | None = None
 
 
 class NewVault(Record):
     """A vault that was made or adopted.
 
     `key_file` and `identity` are files that were written, `recipients` those of each recipients
-    file, `backend` is open for a vault with
-    keyslots; `uncommitted` says why git has no commit of it.
+    file, `backend` is open for a vault with keyslots; `uncommitted` says why git has no commit
+    of it.
     """
 
     root: str
@@ -32,6 +50,36 @@ class NewVault(Record):
     recipients: tuple[tuple[str, tuple[str, ...]], ...] = ()
     backend: SealedBackend | None = None
     uncommitted: NotCommittedError | None = None
+
+
+def add_options(parser: Parser) -> None:
+    """Declare the options of a new vault."""
+    new_secret.add_options(parser)
+    parser.add_argument(
+        "--new-key-file",
+        metavar="F",
+        help="file: write a key file that opens the new vault, for a machine",
+    )
+    parser.add_argument(
+        "--no-passphrase",
+        action="store_true",
+        help="make no passphrase keyslot, with --new-key-file; age: leave the new identity plain",
+    )
+    parser.add_argument(
+        "--recipient",
+        action="append",
+        default=[],
+        metavar="R",
+        help="pass: a gpg key, age: a recipient that can open the new vault; repeatable",
+    )
+    parser.add_argument("--kdf-memory", type=int, metavar="KIB", help="memory of Argon2id")
+    parser.add_argument("--kdf-iterations", type=int, metavar="N", help="passes of Argon2id")
+    parser.add_argument("--kdf-lanes", type=int, metavar="N", help="lanes of Argon2id")
+
+
+def options_of(args: argparse.Namespace) -> NewVaultOptions:
+    """Return the options of a new vault out of those of a command."""
+    return NewVaultOptions(*(getattr(args, name) for name in NewVaultOptions._fields))
 
 
 def exists_already(choice: VaultChoice) -> VaultChoiceError:

@@ -259,6 +259,7 @@ def source_dependencies(
         sso_sign_in,
         lambda: context.settings,
         tell=lambda text: context.prompter.say(f"filevault: {text}"),
+        keeps_sso_refresh=lambda: context.settings.cache_sso_refresh,
     )
 
 

@@ -146,7 +146,7 @@ class OpenVault:
         return self._sessions(self.vault.session_key)
 
     def sessions_unasked(self) -> SessionCache | None:
-        """Return the same, None also if only a person could open the vault: nobody is asked."""
+        """Return the same without a prompt; None also if the vault cannot be opened without one."""
         try:
             # The pin was checked when this vault was opened.
             with open_vault(self.choice, self._context, checks_pin=False, asks=False) as opened:

@@ -1,75 +1,155 @@
-"""Grammar of the command line: global and shared options, and where a program's words begin."""
+"""Grammar of the command line: global and shared options, and where a program's words begin.
+
+Commands declare their options here in the words of argparse. `Parser` reads the common forms of a
+command line itself; argparse, in `filevault.cli.full_parser`, reads every other one with the same
+declarations, words what is refused, and prints the help. Importing argparse and declaring the
+options of `exec` to it takes 18 million instructions, nearly half of what starting Python does.
+"""
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from filevault import __version__
-from filevault.cli import streams
 from filevault.config.settings import GlobalOptions
 from filevault.errors import UsageError
 from filevault.system.printable import printable, shell_word
-from filevault.system.record import Record
 from filevault.system.times import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import argparse
+    from argparse import Namespace
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from typing import Protocol, TypedDict, Unpack
 
-# Messages are English and part of the interface, so argparse must not translate its own. Not
-# looking for catalogues also saves a millisecond on each start.
-setattr(argparse, "_", str)  # noqa: B010 - mypy knows no such attribute
+    from filevault.cli.full_parser import FullParser
 
+    class Keywords(TypedDict, total=False):
+        """What `add_argument` takes, as argparse defines it; the action `once` is ours."""
+
+        action: str
+        nargs: str
+        default: object
+        type: Callable[[str], object]
+        choices: Collection[object]
+        metavar: str
+        dest: str
+        help: str
+        version: str
+
+    class Declares(Protocol):
+        """A parser, or a group of its arguments."""
+
+        def add_argument(self, *names: str, **keywords: Unpack[Keywords]) -> object:
+            """Declare an option or a positional."""
+            ...
+else:
+    from types import SimpleNamespace as Namespace  # like that of argparse
+
+ONCE = "once"
+"""The action of an option whose value may be repeated, but not changed."""
 _VERSION = ("-v", "--version")
 _MAY_BE_EMPTY = ("prefix", "label")  # '' is the top of a store, or no label
+_FLAGS = {"store_true": False, "store_false": True}  # with the value without the option
+_WITH_VALUE = (None, ONCE, "append")
 
 
-class _Once(argparse.Action):
-    """Store a value; refuse a second, different one: one of them would be lost."""
+class Argument:
+    """An option or a positional as a command declares it.
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,  # noqa: ANN401 - as argparse declares it
-        option_string: str | None = None,
-    ) -> None:
-        """Store the value. Raises UsageError."""
-        before = getattr(namespace, self.dest, None)
-        if before is not None and before != values:
-            parser.error(f"{option_string} is given twice, with different values")
-        setattr(namespace, self.dest, values)
-
-
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """A formatter of fixed width.
-
-    argparse makes one for each option that is declared, and one without a width imports shutil
-    to ask the terminal for it: 2 ms on each start.
+    `keywords` are those of argparse. `group` is the title of its group, or the number of a group
+    of options that exclude each other.
     """
 
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=96)
+    __slots__ = ("group", "keywords", "names", "takes_value")
+
+    def __init__(
+        self, names: tuple[str, ...], keywords: Keywords, group: str | int | None = None
+    ) -> None:
+        self.names = names
+        self.keywords = keywords
+        self.group = group
+        self.takes_value = "nargs" not in keywords and keywords.get("action") in _WITH_VALUE
+
+    @property
+    def is_option(self) -> bool:
+        """Whether it is an option."""
+        return self.names[0].startswith("-")
+
+    @property
+    def dest(self) -> str:
+        """The name of its value, as argparse derives it."""
+        for name in self.names:
+            if name.startswith("--"):
+                break
+        else:
+            name = self.names[0]
+        return self.keywords.get("dest") or name.lstrip("-").replace("-", "_")
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError and accepts no abbreviated options."""
+class _Group:
+    """A group of arguments, which are declared like those of the parser."""
+
+    def __init__(self, arguments: list[Argument], group: str | int) -> None:
+        self._arguments = arguments
+        self._group = group
+
+    def add_argument(self, *names: str, **keywords: Unpack[Keywords]) -> None:
+        """Declare an option."""
+        self._arguments.append(Argument(names, keywords, self._group))
+
+
+class Parser:
+    """A parser that raises UsageError and accepts no abbreviated options.
+
+    `usage` is what `--help` begins with, None for what argparse makes of the declarations.
+    """
 
     def __init__(self, prog: str, description: str) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            allow_abbrev=False,
-            formatter_class=_HelpFormatter,
-        )
+        self.prog = prog
+        self.description = description
+        self.usage: str | None = None
+        self.arguments = [Argument(("-h", "--help"), {"action": "help"})]
+        self._groups = 0
+        self._by_option: dict[str, Argument] | None = None
+        self._full: FullParser | None = None
 
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of exiting."""
-        raise UsageError(printable(message), hint=f"{self.prog} --help")
+    def add_argument(self, *names: str, **keywords: Unpack[Keywords]) -> None:
+        """Declare an option or a positional."""
+        self.arguments.append(Argument(names, keywords))
 
-    def parse_words(
-        self, words: Sequence[str], program: Sequence[str] | None = None
-    ) -> argparse.Namespace:
+    def add_argument_group(self, title: str) -> Declares:
+        """Return a group that the help shows under a title."""
+        return _Group(self.arguments, title)
+
+    def add_mutually_exclusive_group(self) -> Declares:
+        """Return a group of options that exclude each other."""
+        self._groups += 1
+        return _Group(self.arguments, self._groups)
+
+    @property
+    def _options(self) -> Mapping[str, Argument]:
+        """The options by their names; nothing is declared once these are asked for."""
+        if self._by_option is None:
+            self._by_option = {
+                name: each for each in self.arguments if each.is_option for name in each.names
+            }
+        return self._by_option
+
+    @property
+    def full(self) -> FullParser:
+        """The parser of argparse with the same declarations."""
+        if self._full is None:
+            from filevault.cli.full_parser import FullParser
+
+            self._full = FullParser(self)
+        return self._full
+
+    def format_help(self) -> str:
+        """Return what `--help` prints."""
+        return self.full.format_help()
+
+    def parse_words(self, words: Sequence[str], program: Sequence[str] | None = None) -> Namespace:
         """Parse words in which options stand anywhere among the positionals.
 
         Args:
@@ -82,7 +162,7 @@ class Parser(argparse.ArgumentParser):
         # argparse takes all positionals that it can at the first one, so that an option between
         # `remove` and NAME would leave NAME over. Positionals go first: no option can then take
         # one as its value.
-        options: list[str] = []
+        options: list[tuple[str, Sequence[str]]] = []
         positionals: list[str] = []
         rest: list[str] = []
         for word, values, is_option in self.items(words):
@@ -93,22 +173,83 @@ class Parser(argparse.ArgumentParser):
             elif program is not None and positionals and word in _VERSION:
                 raise self._misplaced(word, program)
             elif self.knows(word):
-                options += [word, *values]
+                options.append((word, values))
             else:
                 raise self._unknown(word, bool(positionals), program)
-        ordered = [*options, "--", *positionals, *rest] if rest else [*positionals, *options]
-        namespace, left = self.parse_known_args(ordered)
-        if left:
-            raise self._unexpected(left, program)
-        for action in self._actions:
-            value = getattr(namespace, action.dest, None)
+        namespace = None if rest else self.read(options, positionals)
+        if namespace is None:
+            given = [word for name, values in options for word in (name, *values)]
+            ordered = [*given, "--", *positionals, *rest] if rest else [*positionals, *given]
+            namespace = Namespace()
+            left = self.full.parse_known_args(ordered, namespace)[1]
+            if left:
+                raise self._unexpected(left, program)
+            self._refuse_empty(namespace)
+        return namespace
+
+    def _refuse_empty(self, namespace: Namespace) -> None:
+        for argument in self.arguments:
+            value = getattr(namespace, argument.dest, None)
             empty = value == "" or (isinstance(value, list) and "" in value)
-            if empty and action.option_strings and action.dest not in _MAY_BE_EMPTY:
+            if empty and argument.is_option and argument.dest not in _MAY_BE_EMPTY:
                 raise UsageError(
-                    f"{action.option_strings[-1]} is empty",
+                    f"{argument.names[-1]} is empty",
                     hint="is a variable of the script unset? leave the option out if it is meant",
                 )
-        return namespace
+
+    def read(
+        self, options: Sequence[tuple[str, Sequence[str]]], positionals: Sequence[str]
+    ) -> Namespace | None:
+        """Return the values of a line in one of the common forms, as argparse would.
+
+        Return None for any other line, whether it is valid or not.
+
+        Args:
+            options: the words that are options, each with the word that is its value, if any.
+            positionals: the other words.
+        """
+        values: dict[str, object] = {}
+        for each in self.arguments:
+            action = each.keywords.get("action")
+            if action in _FLAGS or each.takes_value or not each.is_option:
+                values.setdefault(each.dest, each.keywords.get("default", _FLAGS.get(action or "")))
+        for word, given in options:
+            name, equals, text = word.partition("=")
+            argument = self._options.get(name)
+            if argument is None or isinstance(argument.group, int):
+                return None  # letters in one word, or options that exclude each other
+            action = argument.keywords.get("action")
+            if not argument.takes_value:
+                if action not in _FLAGS or equals:
+                    return None
+                values[argument.dest] = not _FLAGS[action]
+                continue
+            if not equals:
+                if not given or (given[0].startswith("-") and given[0] != "-"):
+                    return None
+                text = given[0]
+            elif not name.startswith("--"):
+                return None
+            if not _set(values, argument, text):
+                return None
+        return Namespace(**values) if self._read_positionals(values, positionals) else None
+
+    def _read_positionals(self, values: dict[str, object], words: Sequence[str]) -> bool:
+        """Add the values of the positionals; return whether they are surely valid."""
+        left = list(words)
+        for each in self.arguments:
+            if each.is_option:
+                continue
+            choices, nargs = each.keywords.get("choices"), each.keywords.get("nargs")
+            if nargs == "*":
+                values[each.dest], left = left, []
+            elif left:
+                values[each.dest] = left.pop(0)
+            elif nargs != "?":
+                return False
+            if choices is not None and values[each.dest] not in choices:
+                return False
+        return not left
 
     def _unknown(
         self, word: str, after_positional: bool, program: Sequence[str] | None
@@ -167,59 +308,81 @@ class Parser(argparse.ArgumentParser):
 
     def options(self) -> list[str]:
         """Return the names of all options."""
-        return list(self._option_string_actions)  # argparse has no public view of it
+        return list(self._options)
 
     def actions(self) -> list[argparse.Action]:
-        """Return the options and positionals in the order of their declaration."""
-        return list(self._actions)
+        """Return the options and positionals in the order of their declaration, of argparse."""
+        return self.full.actions()
 
     def knows(self, word: str) -> bool:
         """Return whether a word is an option, alone, with `=value`, or in a cluster of letters."""
         name = word.partition("=")[0] if word.startswith("--") else word[:2]
-        return name in self._option_string_actions
+        return name in self._options
 
     def takes_value(self, word: str) -> bool:
         """Return whether an option takes the next word as its value."""
-        actions = self._option_string_actions
-        action = actions.get(word)
-        if action is not None:
-            return action.nargs is None
+        argument = self._options.get(word)
+        if argument is not None:
+            return argument.takes_value
         if not word.startswith("--"):
             # A cluster of short options: the last one may take a value, if none before did.
             for position, letter in enumerate(word[1:], start=1):
-                action = actions.get(f"-{letter}")
-                if action is None:
+                argument = self._options.get(f"-{letter}")
+                if argument is None:
                     return False
-                if action.nargs is None:
+                if argument.takes_value:
                     return position == len(word) - 1
         return False
 
     def has_flag(self, words: Sequence[str], name: str) -> bool:
         """Return whether a flag is among words that may not be valid otherwise."""
-        action = self._option_string_actions[name]
+        argument = self._options[name]
         for word, _values, is_option in self.items(words):
             if not is_option:
                 continue
-            if word in action.option_strings:
+            if word in argument.names:
                 return True
             letters = "" if word.startswith("--") else word[1:]
             for letter in letters:
-                found = self._option_string_actions.get(f"-{letter}")
-                if found is action:
+                found = self._options.get(f"-{letter}")
+                if found is argument:
                     return True
-                if found is None or found.nargs is None:
+                if found is None or found.takes_value:
                     break
         return False
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Exit after --help and --version, once stdout has taken what was printed."""
-        streams.flush()
-        super().exit(status, message)
+
+def _set(values: dict[str, object], argument: Argument, text: str) -> bool:
+    """Set the value of an option; return whether it is surely valid."""
+    keywords, dest = argument.keywords, argument.dest
+    convert, choices, before = keywords.get("type"), keywords.get("choices"), values[dest]
+    try:
+        value = text if convert is None else convert(text)
+    except Exception:  # noqa: BLE001 - argparse does it again, and words the refusal
+        return False
+    if value == "" and dest not in _MAY_BE_EMPTY:
+        return False
+    if choices is not None and value not in choices:
+        return False
+    if keywords.get("action") == "append":
+        values[dest] = [*(before if isinstance(before, list) else ()), value]
+        return True
+    if keywords.get("action") == ONCE and before is not None and before != value:
+        return False
+    values[dest] = value
+    return True
+
+
+def _refusal(message: str) -> Exception:
+    """Return the error with which the type of a value makes argparse refuse it."""
+    import argparse
+
+    return argparse.ArgumentTypeError(message)
 
 
 def _descriptor(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise argparse.ArgumentTypeError("not the number of a descriptor")
+        raise _refusal("not the number of a descriptor")
     return int(text)
 
 
@@ -228,97 +391,108 @@ def duration(text: str) -> int:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise _refusal(str(error)) from error
 
 
-class _GlobalOption(Record):
-    """An option of every command: a flag, or with `metavar` one that takes a value."""
-
-    names: tuple[str, ...]
-    help: str
-    metavar: str | None = None
-    type: Callable[[str], object] = str
-    repeatable: bool = False
-
-    def declare(self, group: argparse._ArgumentGroup) -> None:
-        """Add it to a group of a parser."""
-        if self.metavar is None:
-            group.add_argument(*self.names, action="store_true", help=self.help)
-            return
-        group.add_argument(
-            *self.names,
-            action="append" if self.repeatable else _Once,
-            metavar=self.metavar,
-            type=self.type,
-            help=self.help,
-        )
-
-
-_GLOBAL_OPTIONS = (
-    _GlobalOption(("--vault",), "the folder of the vault (FILEVAULT_DIR)", "DIR"),
-    _GlobalOption(
-        ("--backend",), "the vault's backend: file, pass or age (FILEVAULT_BACKEND)", "NAME"
-    ),
-    _GlobalOption(
-        ("--prefix", "--pass-prefix"),
-        "folder of the items in a pass or passage store, '' for its top (FILEVAULT_PREFIX; "
-        "default aws)",
-        "NAME",
-    ),
-    _GlobalOption(("--pass-dir",), "the pass or passage store (PASSWORD_STORE_DIR, ...)", "DIR"),
-    _GlobalOption(
-        ("--identity",),
-        "age: file of identities; repeatable (FILEVAULT_AGE_IDENTITY, ...)",
-        "F",
-        repeatable=True,
-    ),
-    _GlobalOption(
-        ("--passphrase-fd",),
-        "read the passphrase from a descriptor (FILEVAULT_PASSPHRASE_FD)",
-        "N",
-        _descriptor,
-    ),
-    _GlobalOption(
-        ("--passphrase-file",),
-        "read the passphrase from a file (FILEVAULT_PASSPHRASE, _FILE, _COMMAND)",
-        "F",
-    ),
-    _GlobalOption(("--key-file",), "unlock with a key file (FILEVAULT_KEY, _FILE, ...)", "F"),
-    _GlobalOption(
-        ("--strict",),
-        "refuse what is otherwise a warning: rollbacks, an unseen vault (FILEVAULT_STRICT)",
-    ),
-    _GlobalOption(
-        ("--pin",), "compare the vault with this pin, not the local one (FILEVAULT_PIN)", "HEX"
-    ),
-    _GlobalOption(("--slot",), "try this keyslot only", "ID"),
-    _GlobalOption(("--allow-weak-kdf",), "accept keyslots below the minimum cost of a passphrase"),
-    _GlobalOption(
-        ("--allow-http",),
-        "accept plain http endpoints that are not on this machine (FILEVAULT_ALLOW_HTTP)",
-    ),
-    _GlobalOption(
-        ("--prompt",), "get MFA codes from terminal, ykman or none (FILEVAULT_PROMPT)", "HOW"
-    ),
-    _GlobalOption(("--debug",), "print more messages on stderr, never a secret"),
-)
-
-
-def add_global_options(parser: argparse.ArgumentParser) -> None:
+def add_global_options(parser: Parser) -> None:
     """Add the options that every command takes."""
     group = parser.add_argument_group("global options")
-    for option in _GLOBAL_OPTIONS:
-        option.declare(group)
+    group.add_argument(
+        "--vault", action=ONCE, metavar="DIR", help="the folder of the vault (FILEVAULT_DIR)"
+    )
+    group.add_argument(
+        "--backend",
+        action=ONCE,
+        metavar="NAME",
+        help="the vault's backend: file, pass or age (FILEVAULT_BACKEND)",
+    )
+    group.add_argument(
+        "--prefix",
+        "--pass-prefix",
+        action=ONCE,
+        metavar="NAME",
+        help="folder of the items in a pass or passage store, '' for its top "
+        "(FILEVAULT_PREFIX; default aws)",
+    )
+    group.add_argument(
+        "--pass-dir",
+        action=ONCE,
+        metavar="DIR",
+        help="the pass or passage store (PASSWORD_STORE_DIR, ...)",
+    )
+    group.add_argument(
+        "--identity",
+        action="append",
+        metavar="F",
+        help="age: file of identities; repeatable (FILEVAULT_AGE_IDENTITY, ...)",
+    )
+    group.add_argument(
+        "--passphrase-fd",
+        action=ONCE,
+        metavar="N",
+        type=_descriptor,
+        help="read the passphrase from a descriptor (FILEVAULT_PASSPHRASE_FD)",
+    )
+    group.add_argument(
+        "--passphrase-file",
+        action=ONCE,
+        metavar="F",
+        help="read the passphrase from a file (FILEVAULT_PASSPHRASE, _FILE, _COMMAND)",
+    )
+    group.add_argument(
+        "--key-file",
+        action=ONCE,
+        metavar="F",
+        help="unlock with a key file (FILEVAULT_KEY, _FILE, ...)",
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse what is otherwise a warning: rollbacks, an unseen vault (FILEVAULT_STRICT)",
+    )
+    group.add_argument(
+        "--pin",
+        action=ONCE,
+        metavar="HEX",
+        help="compare the vault with this pin, not the local one (FILEVAULT_PIN)",
+    )
+    group.add_argument("--slot", action=ONCE, metavar="ID", help="try this keyslot only")
+    group.add_argument(
+        "--allow-weak-kdf",
+        action="store_true",
+        help="accept keyslots below the minimum cost of a passphrase",
+    )
+    group.add_argument(
+        "--allow-http",
+        action="store_true",
+        help="accept plain http endpoints that are not on this machine (FILEVAULT_ALLOW_HTTP)",
+    )
+    group.add_argument(
+        "--prompt",
+        action=ONCE,
+        metavar="HOW",
+        help="get MFA codes from terminal, ykman or none (FILEVAULT_PROMPT)",
+    )
+    group.add_argument(
+        "--debug", action="store_true", help="print more messages on stderr, never a secret"
+    )
     group.add_argument(*_VERSION, action="version", version=f"filevault {__version__}")
 
 
-def global_options(namespace: argparse.Namespace) -> GlobalOptions:
+def global_parser() -> Parser:
+    """Return the parser of the global options alone."""
+    parser = Parser("filevault", "")
+    add_global_options(parser)
+    return parser
+
+
+def global_options(namespace: Namespace) -> GlobalOptions:
     """Return the global options of a parsed command line."""
     given = {name: getattr(namespace, name) for name in GlobalOptions._fields}
     return GlobalOptions(**{**given, "identity": tuple(namespace.identity or ())})
 
 
-def add_mask_option(parser: argparse.ArgumentParser) -> None:
+def add_mask_option(parser: Parser) -> None:
     """Add `--mask`, which exec and export share."""
     parser.add_argument(
         "--mask",
@@ -327,7 +501,7 @@ def add_mask_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_session_options(parser: argparse.ArgumentParser) -> None:
+def add_session_options(parser: Parser) -> None:
     """Add the options that exec, export and login share."""
     parser.add_argument(
         "-d",
@@ -368,15 +542,15 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
 
 def find_command(argv: Sequence[str]) -> int | None:
     """Return the index of the command's name, None if there is none before the first `--`."""
-    with_value = {name for each in _GLOBAL_OPTIONS if each.metavar for name in each.names}
-    index = 0
+    index, parser = 0, None
     while index < len(argv):
         word = argv[index]
         if word == "--":
             return None
         if not word.startswith("-") or word == "-":
             return index
-        index += 2 if word in with_value else 1
+        parser = parser or global_parser()
+        index += 2 if parser.takes_value(word) else 1
     return None
 
 

@@ -32,7 +32,7 @@ def read_pasted(is_complete: Callable[[str], bool], *, from_stdin: bool) -> str:
         fd = open_terminal()
     except OSError as error:
         raise NoTerminalError(
-            "nobody can be asked for the code: there is no terminal, and stdin has none",
+            "the code cannot be asked for: there is no terminal, and stdin has none",
             hint="run it on a terminal, or write the code to its stdin",
         ) from error
     try:

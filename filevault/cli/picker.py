@@ -23,7 +23,7 @@ _LONGEST = 200
 
 
 def pick_profile(context: Context) -> str | None:
-    """Return the profile that a person picks; None if nobody can be asked or there is none.
+    """Return the profile that a person picks; None without a terminal or a profile.
 
     Only where stdin and stderr are terminals: a script that forgot the profile must not wait.
     Raises KeyboardInterrupt if the person leaves, NoTerminalError if the terminal fails.

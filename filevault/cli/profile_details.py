@@ -44,7 +44,7 @@ def profile_details(
 ) -> ProfileDetails:
     """Return the details of a profile, with what options and variables override.
 
-    The item of its key is opened only if that asks nobody. Raises ConfigError,
+    The item of its key is opened only if that needs no prompt. Raises ConfigError,
     ProfileNotFoundError.
     """
     stored = StoredNames(None if opened is None else opened.vault)

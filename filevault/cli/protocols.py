@@ -22,7 +22,7 @@ class Command(Protocol):
 
     DESCRIPTION: str
 
-    def configure(self, parser: argparse.ArgumentParser, /) -> None:
+    def configure(self, parser: Parser, /) -> None:
         """Declare the command's own options."""
         ...
 

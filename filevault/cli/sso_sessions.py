@@ -74,6 +74,22 @@ class SsoSessions:
         except FilevaultError:
             return None
 
+    def references(self, session: SsoSession) -> frozenset[str]:
+        """Return the credential sources of a session's start URL, as session files name them.
+
+        Every section with that URL shares the sign-in, and so do profiles with the URL in their
+        own section.
+        """
+        config = self._context.aws_config
+        sections = {name: config.sso_session(name) for name in config.sso_session_names()}
+        names = [
+            name
+            for name, section in sections.items()
+            if section is not None and section.values.get("sso_start_url") == session.start_url
+        ]
+        named = (f"sso:{each}" for each in (session.start_url, *names))
+        return frozenset((session.reference, *named))
+
     def _named(self, name: str) -> SsoSession:
         """Return the session of a section, with the settings of the first profile that has it."""
         config = self._context.aws_config

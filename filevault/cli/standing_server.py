@@ -1,27 +1,22 @@
-"""StandingServer: serves credentials of several profiles until it is told to end."""
+"""StandingServer: obtains the first credentials of several profiles, and becomes their server."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from filevault.cli.first_credentials import EndedError, obtain_first
+from filevault.cli.listening import Listening, check_address
+from filevault.cli.replace_process import replace_process
 from filevault.cli.served_profiles import ServedProfiles, forget_secrets, refuse_unknown_users
+from filevault.cli.serving_process import SIGNALS
+from filevault.cli.serving_state import ProfileState, ServingState
 from filevault.cli.token_files import TokenFiles, token_paths
-from filevault.errors import BackendError, UsageError
-from filevault.server.container_endpoint import ContainerEndpoint, TokenPaths, new_token
-from filevault.server.event_loop import EventLoop
-from filevault.server.http_server import HttpServer
-from filevault.server.metadata_endpoint import Instance, MetadataEndpoint
-from filevault.server.renewals import GONE, Renewals
+from filevault.errors import UsageError
+from filevault.server.renewals import Renewals
 from filevault.server.renewing_process import RenewingProcess
-from filevault.server.role_paths import RolePaths, profile_path
-from filevault.server.service_manager import inherited_listener, notify
-from filevault.system.printable import printable
+from filevault.server.service_manager import inherited_listener
 
 if TYPE_CHECKING:
     import argparse
@@ -29,15 +24,8 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.served_profiles import ServedProfile
-    from filevault.server.http_server import Respond
     from filevault.server.served_credentials import ServedCredentials
     from filevault.vault.choose import VaultChoice
-
-_BACKLOG = 1024
-_LOOPBACK = "127.0.0.1"
-_HEALTH = b"/healthcheck"
-_LAST_ANSWERS = 2.0  # seconds
-_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class StandingServer:
@@ -65,56 +53,55 @@ class StandingServer:
         names = [each.plan.profile for each in profiles]
         paths = [] if args.ec2 else token_paths(args.token_file or (), names, settings)
         self._files = TokenFiles(paths, settings.home_if_known)
-        self._ends = False
 
-    def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; SIGHUP plans the profiles again.
+    def run(self) -> NoReturn:
+        """Obtain the first credentials, and replace this process by the one that serves them.
 
-        Raises what obtaining the first credentials raises, UsageError and StorageError.
+        Raises what obtaining them raises, UsageError and StorageError.
         """
-        import gc
-
-        gc.enable()  # this process lives long
         try:
             with contextlib.ExitStack() as opened:
-                self._serve(opened)
+                self._run(opened)
         except EndedError as ended:
             ended.end()
             raise
-        return 0
 
-    def _serve(self, opened: contextlib.ExitStack) -> None:
+    def _run(self, opened: contextlib.ExitStack) -> NoReturn:
         context, settings = self._context, self._context.settings
         self._files.check()
-        listener = opened.enter_context(self._listener())
-        process = RenewingProcess(self._work, (listener.fileno(),))
+        listening = opened.enter_context(self._listening())
+        process = RenewingProcess(self._work, (listening.listener.fileno(),))
         opened.callback(process.close)
         renewals = Renewals(process, context.runtime.clock, context.reporter.warn_again)
         served = self._first(renewals)
         forget_secrets(settings)
-        loop = opened.enter_context(EventLoop())
-        tokens = [new_token() for _ in self._files.paths]
-        host = _host(listener)
-        endpoint = self._endpoint(loop, host, renewals, served, tokens)
-        reporter = context.reporter
-        log = reporter.debug if settings.debug else None
-        server = HttpServer(loop, listener, endpoint, log)
-        opened.callback(server.close)
-        opened.callback(self._files.remove)
-        self._take_signals(loop, renewals)
-        renewals.run_in(loop)
-        self._files.write(tokens)
-        self._print(host)
-        notify(settings.get, "READY=1")
-        while not self._ends and not renewals.is_gone:
-            loop.turn()
-        notify(settings.get, "STOPPING=1")
-        server.stop()
-        deadline = monotonic() + _LAST_ANSWERS
-        while server.is_busy and monotonic() < deadline:
-            loop.turn()
-        if renewals.is_gone and not self._ends:
-            raise BackendError(GONE)
+        program = context.runtime.program
+        words = [*program, "serve", self._state(listening, process, served).word()]
+        words += [each.plan.profile for each in self._profiles]  # for people who read ps(1)
+        context.reporter.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        replace_process(program[0], words, settings.program_environment())
+
+    def _state(
+        self, listening: Listening, process: RenewingProcess, served: Sequence[ServedCredentials]
+    ) -> ServingState:
+        args, settings = self._args, self._context.settings
+        profiles = zip(self._profiles, served, strict=True)
+        return ServingState(
+            profiles=tuple(ProfileState.of(profile, each) for profile, each in profiles),
+            listener=listening.listener.fileno(),
+            adds_address=listening.adds_address,
+            renewing=process.fileno(),
+            renewing_pid=process.pid,
+            token_files=tuple(self._files.paths),
+            roles=tuple(args.allow_role or ()),
+            ec2=args.ec2,
+            lazy=args.lazy,
+            version_1=args.imds_v1,
+            any_user=args.allow_local_users,
+            notify=settings.get("NOTIFY_SOCKET"),
+            debug=settings.debug,
+        )
 
     def _first(self, renewals: Renewals) -> list[ServedCredentials]:
         """Return the credentials to serve; they are there already unless `--lazy` is given."""
@@ -127,106 +114,21 @@ class StandingServer:
                 obtain_first(renewals, served)
         return found
 
-    def _endpoint(
-        self,
-        loop: EventLoop,
-        host: str,
-        renewals: Renewals,
-        served: Sequence[ServedCredentials],
-        tokens: Sequence[str],
-    ) -> Respond:
-        if self._args.ec2:
-            (profile,), (only,) = self._profiles, served
-            return MetadataEndpoint(
-                host,
-                renewals,
-                only,
-                lambda: Instance(only.region or profile.plan.region, only.account_id),
-                any_user=self._args.allow_local_users,
-                version_1=self._args.imds_v1,
-            )
-        container = ContainerEndpoint(
-            host, renewals, self._paths(renewals, served, tokens), _HEALTH
-        )
-        container.run_in(loop)
-        return container
-
-    def _paths(
-        self,
-        renewals: Renewals,
-        served: Sequence[ServedCredentials],
-        tokens: Sequence[str],
-    ) -> list[TokenPaths]:
-        found = []
-        for number, (each, token) in enumerate(zip(served, tokens, strict=True)):
-            profile = self._profiles[number]
-            roles = RolePaths(renewals, number, profile.role_life(), self._args.allow_role or ())
-            paths = {b"/": each, profile_path(profile.plan.profile): each}
-            found.append(TokenPaths(token.encode("ascii"), paths, roles.find))
-        return found
-
-    def _listener(self) -> socket.socket:
-        """Return the listening socket. Raises UsageError if it cannot be made."""
+    def _listening(self) -> Listening:
+        """Return where it listens. Raises UsageError if it cannot."""
+        insecure = self._args.insecure_listen
         found = inherited_listener(self._context.settings.get)
-        if found is not None:
-            if self._args.listen:
-                raise UsageError(
-                    "--listen and the socket of the service manager exclude each other",
-                    hint="leave --listen out of ExecStart=, or ListenStream= out of the unit",
-                )
-            self._check_address(found.getsockname()[0], "the socket of the service manager")
-            return found
-        address, port = _parsed(self._args.listen) if self._args.listen else (_LOOPBACK, 0)
-        self._check_address(address, "--listen")
-        try:
-            return socket.create_server((address, port), backlog=_BACKLOG)
-        except OSError as error:
-            reason = (error.strerror or "unknown reason").lower()
-            raise UsageError(f"cannot listen at {printable(address)}:{port}: {reason}") from error
-
-    def _check_address(self, address: str, origin: str) -> None:
-        if address == "0.0.0.0":  # noqa: S104 - refused
+        if found is None:
+            root = self._context.runtime.root
+            return Listening.at(self._args.listen, ec2=self._args.ec2, insecure=insecure, root=root)
+        if self._args.listen:
             raise UsageError(
-                f"{origin} names every address of this machine",
-                hint="name one: requests must have it in their Host header",
+                "--listen and the socket of the service manager exclude each other",
+                hint="leave --listen out of ExecStart=, or ListenStream= out of the unit",
             )
-        if not address.startswith("127.") and not self._args.insecure_listen:
-            raise UsageError(
-                f"{origin} names an address that others can reach, without encryption",
-                hint="use 127.0.0.1, or give --insecure-listen",
-            )
-
-    def _take_signals(self, loop: EventLoop, renewals: Renewals) -> None:
-        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for number in (*_ENDING, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _nothing)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-
-        def on_signals(_events: int) -> None:
-            numbers = set(os.read(reading, 512))
-            if signal.SIGHUP in numbers:
-                renewals.reload()
-            self._ends = self._ends or not numbers.isdisjoint(_ENDING)
-
-        loop.watch(reading, on_signals)
-
-    def _print(self, host: str) -> None:
-        """Print how clients find the credentials, as lines for an environment file."""
-        lines = []
-        if self._args.ec2:
-            lines = [
-                f"# {printable(self._profiles[0].plan.profile)}",
-                f"AWS_EC2_METADATA_SERVICE_ENDPOINT=http://{host}/",
-                f"AWS_EC2_METADATA_V1_DISABLED={'false' if self._args.imds_v1 else 'true'}",
-            ]
-        for profile, path in zip(self._profiles, self._files.paths, strict=False):
-            lines += [
-                f"# {printable(profile.plan.profile)}",
-                f"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://{host}/",
-                f"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={printable(path)}",
-            ]
-        self._context.reporter.result("\n".join(lines), flush=True)
+        origin = "the socket of the service manager"
+        check_address(found.getsockname()[0], origin, insecure=insecure)
+        return Listening(found)
 
 
 def check_options(args: argparse.Namespace, profiles: int) -> None:
@@ -241,28 +143,3 @@ def check_options(args: argparse.Namespace, profiles: int) -> None:
     elif args.imds_v1 or args.allow_local_users:
         option = "--imds-v1" if args.imds_v1 else "--allow-local-users"
         raise UsageError(f"{option} goes with --ec2")
-
-
-def _nothing(_number: int, _frame: object) -> None:
-    """Handle a signal: the wake-up descriptor does the work."""
-
-
-def _host(listener: socket.socket) -> str:
-    """Return the Host header of requests to a listener (RFC 9110 §7.2)."""
-    address, port = listener.getsockname()[:2]
-    return str(address) if port == 80 else f"{address}:{port}"
-
-
-def _parsed(text: str) -> tuple[str, int]:
-    """Return the address and the port of `ADDRESS:PORT`. Raises UsageError."""
-    address, _, port = text.rpartition(":")
-    parts = address.split(".")
-    is_address = len(parts) == 4 and all(
-        part.isascii() and part.isdigit() and len(part) <= 3 and int(part) < 256 for part in parts
-    )
-    if not is_address or not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise UsageError(
-            f"--listen is not an IPv4 address and a port: {printable(text, 80)!r}",
-            hint="for example --listen 127.0.0.1:9911",
-        )
-    return address, int(port)

@@ -1,7 +1,8 @@
 """The AWS config file, parsed as botocore parses it: same values, same refusals.
 
-One pass of a compiled expression checks every line; only the requested sections are parsed. Like
-botocore, this refuses the whole file for one wrong line, and names the line's number.
+A short file is read line by line. In a longer one a single pass of a regular expression, which
+takes as long to compile as 8 KiB to read, checks every line, and only the requested sections are
+parsed. Like botocore, this refuses the whole file for one wrong line, and names the line's number.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from filevault.system.inputs import Inputs
 
 LIMIT = 4 << 20  # bytes of a config file
+_SHORT = 8192  # characters of a config that is read line by line
 _COUNTED = 4096
 _SECTIONS_KEPT = 256  # of those parsed: there may be as many profiles as keys
 
@@ -30,8 +32,7 @@ _TYPES = ("profile", "sso-session", "services")
 # value is followed only by indented `key = value` lines. _read_blocks parses all others. A line
 # matches in one way only and repeats inside it are possessive, so that matching takes linear time;
 # groups are not possessive because of a bug before Python 3.11.5 (python/cpython#106052).
-_PLAIN = re.compile(
-    r"""^ \[ ([^\]\n]++) \] [^\]\n]*+ \n
+_PLAIN = r"""^ \[ ([^\]\n]++) \] [^\]\n]*+ \n
     (?: [ \t]*+ (?:[#;].*+)? \n )*
     (?: [A-Za-z0-9_.\-]++ [ \t]*+ [=:] [ \t]*+
         (?: \S.*+ \n
@@ -41,12 +42,8 @@ _PLAIN = re.compile(
               | [ \t]++ [A-Za-z0-9_.\-]++ [ \t]*+ =
                 [^\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]*+ \n )* )
     )*
-    (?= \[.+\] | \Z )""",
-    re.VERBOSE | re.MULTILINE,
-)
-_MARGIN = re.compile(r"\n(\[|[a-z0-9_.\-]++)")  # a literal first character: twice as fast as ^
-_HEADER = re.compile(r"\[(.+)\]")
-_SEPARATOR = re.compile("[=:]")
+    (?= \[.+\] | \Z )"""
+_MARGIN = r"\n(\[|[a-z0-9_.\-]++)"  # a literal first character: twice as fast as ^
 
 
 class Section(Record):
@@ -99,6 +96,14 @@ def _read_blocks(text: str, line: int, path: str) -> list[_Block]:
             values.clear()
 
     for number, raw in enumerate(text.split("\n"), line):
+        key, equals, after = raw.partition("=")
+        if equals and key[:1].isalpha() and ":" not in key and blocks:  # nearly every line
+            key = key.rstrip().lower()
+            if key not in values:
+                indent = 0
+                value = values[key] = [after.strip()]
+                started[key] = number
+                continue
         stripped = raw.strip()
         if not stripped:
             if value is not None:
@@ -111,23 +116,24 @@ def _read_blocks(text: str, line: int, path: str) -> list[_Block]:
             value.append(stripped)
             continue
         indent = depth
-        header = _HEADER.match(stripped)
-        if header:
+        end = stripped.rfind("]") if stripped[0] == "[" else 0
+        if end > 1:
             finish()
-            blocks.append(_Block(header[1], number, {}))
+            blocks.append(_Block(stripped[1:end], number, {}))
             value = None
             continue
         if not blocks:
             _refuse(path, number, "stands before the first section")
-        separator = _SEPARATOR.search(stripped)
-        if separator is None:
+        found = [each for each in (stripped.find("="), stripped.find(":")) if each >= 0]
+        if not found:
             _refuse(path, number, "is neither a section, a comment nor 'key = value'")
-        key = stripped[: separator.start()].rstrip().lower()
+        separator = min(found)
+        key = stripped[:separator].rstrip().lower()
         if not key:
             _refuse(path, number, "has no key before its separator")
         if key in values:
             _refuse(path, number, f"sets {printable(key, 60)!r} a second time in its section")
-        value = values[key] = [stripped[separator.end() :].strip()]
+        value = values[key] = [stripped[separator + 1 :].strip()]
         started[key] = number
     finish()
     return blocks
@@ -235,6 +241,11 @@ class AwsConfig:
         """Return the names of the SSO sessions in the order of the file."""
         return list(self._names("sso-session"))
 
+    def values_of(self, key: str) -> list[str]:
+        """Return each value that any section gives a setting, in the order of the file."""
+        lines = rf"(?im)^{re.escape(key)}[ \t]*[=:][ \t]*(\S.*?)[ \t]*$"
+        return list(dict.fromkeys(re.findall(lines, self._text)))
+
     def profile(self, name: str) -> Section | None:
         """Return the section of a profile; of two the last, as botocore does."""
         return self._find("profile", name)
@@ -340,7 +351,8 @@ class AwsConfig:
         blocks = self._blocks
         spans = []
         position = 0
-        for match in _PLAIN.finditer(text):
+        plain = () if len(text) <= _SHORT else re.finditer(_PLAIN, text, re.VERBOSE | re.MULTILINE)
+        for match in plain:
             start, end = span = match.span()
             if start != position:
                 self._add(_read_blocks(text[position:start], self._line(position), self.path))
@@ -355,7 +367,8 @@ class AwsConfig:
                 blocks[header] = span
         if position != len(text):
             self._add(_read_blocks(text[position:], self._line(position), self.path))
-        self._check_keys(spans)
+        if spans:
+            self._check_keys(spans)
         if any(value.startswith("\n") for _line, value in self._defaults.values()):
             for header in blocks:
                 self._section(header, *(_meaning(header) or ("", "")))
@@ -387,7 +400,7 @@ class AwsConfig:
         """
         text = self._text
         # Each section begins with the `[` of its header.
-        for keys in set(" ".join(_MARGIN.findall("\n" + text.lower())).split("[")):
+        for keys in set(" ".join(re.findall(_MARGIN, "\n" + text.lower())).split("[")):
             words = keys.split()
             if len(set(words)) != len(words):
                 for start, end in spans:

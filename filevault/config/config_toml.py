@@ -29,6 +29,7 @@ class ConfigFile(Record):
     strict: bool | None = None
     prompt: str | None = None
     cache_roles: bool | None = None
+    cache_sso_refresh: bool | None = None  # whether refresh tokens of Identity Center are kept
     cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
     key_age_warning: int = 90 * 86400  # seconds; 0 is never
     lane: bool | None = None  # whether answers are cached for the hot lane
@@ -60,7 +61,7 @@ def load(
         if not isinstance(error.__cause__, PermissionError):
             raise
         if strictness_given:
-            return ConfigFile(path, cache_roles=False, cache_ttl=0)
+            return ConfigFile(path, cache_roles=False, cache_sso_refresh=False, cache_ttl=0)
         raise StorageError(
             f"{error.message}, and it could demand --strict",
             hint="set HOME, or XDG_CONFIG_HOME, to a folder of your own; to go on without it say "
@@ -82,6 +83,7 @@ def load(
         "strict": bool,
         "prompt": str,
         "cache_roles": bool,
+        "cache_sso_refresh": bool,
         "cache_ttl": str,
         "key_age_warning": str,
         "lane": bool,

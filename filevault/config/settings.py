@@ -546,6 +546,11 @@ class Settings:
         return True if value is None else value
 
     @property
+    def cache_sso_refresh(self) -> bool:
+        """Whether refresh tokens of Identity Center are kept: the key of config.toml, or true."""
+        return self.config.cache_sso_refresh is not False
+
+    @property
     def uses_lane(self) -> bool:
         """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`.
 

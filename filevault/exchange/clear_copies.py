@@ -77,7 +77,7 @@ def take_out(
 
     path = os.path.abspath(file.path)
     target = os.path.realpath(path)
-    # Whoever may write the file, its owner says that the keys are to go.
+    # Others may be able to write the file: its owner has asked for the removal of the keys.
     edit_config(path, edit, MAX_FILE, home=home, warn=warn, trusted=[path])
     if os.path.islink(path) and not os.path.exists(path):
         with contextlib.suppress(OSError):

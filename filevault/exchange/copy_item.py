@@ -12,6 +12,7 @@ from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 from filevault.vault.acceptance import accept
 from filevault.vault.item import is_in_rotation, parse, with_name
+from filevault.vault.lookup import is_seed
 
 if TYPE_CHECKING:
     from filevault.vault.item import LongTermItem
@@ -19,33 +20,43 @@ if TYPE_CHECKING:
 
 
 class ItemCopy(Record):
-    """An item that was read, with what this machine knows of it: the account of its key."""
+    """An item that was read, with what this machine knows of it: the account of its key.
+
+    `item` is None for a TOTP seed, of which nothing is parsed. `created` is when it was made, None
+    if unknown.
+    """
 
     _secret = ("text",)
 
     name: str
     text: bytes
-    item: LongTermItem
+    item: LongTermItem | None
     account: str | None
+    created: str | None
 
 
 def read_item(vault: Vault, name: str) -> ItemCopy:
     """Return an item, after every check that its use would make. Raises as `Vault.item`."""
     digest, text = vault.open_item(name)
+    seen = vault.trust.seen(vault.path_name(name))
+    if is_seed(name):
+        return ItemCopy(name, text, None, None, seen.created if seen is not None else None)
     item = parse(text, f"item {printable(name)!r}")
     vault.check_item(name, item, digest)
     seen = vault.trust.seen(vault.path_name(name))
-    return ItemCopy(name, text, item, seen.account if seen is not None else None)
+    return ItemCopy(name, text, item, seen.account if seen is not None else None, item.created)
 
 
 def text_for(vault: Vault, name: str, copy: ItemCopy) -> bytes:
     """Return the text that the copy has under a name in a vault: only its name line differs."""
+    if copy.item is None:
+        return copy.text
     return with_name(copy.text, vault.path_name(name))
 
 
 def has_copy(vault: Vault, name: str, copy: ItemCopy) -> bool:
     """Return whether a vault has exactly this item under a name. Raises as `Vault.plaintext`."""
-    return vault.has(name) and vault.plaintext(name) == text_for(vault, name, copy)
+    return vault.has_item(name) and vault.plaintext(name) == text_for(vault, name, copy)
 
 
 def is_same_file(vault: Vault, name: str, other: Vault, other_name: str) -> bool:
@@ -81,29 +92,32 @@ def write_copy(
         vault.write(
             name,
             text,
-            created=copy.item.created,
-            created_from=copy.item.created_from,
+            created=copy.created,
+            created_from=copy.item.created_from if copy.item is not None else None,
             subject=subject,
         )
     except NotCommittedError as error:
         uncommitted = error  # it is written: the rest follows
     verify(vault, name, text)
-    if copy.account is not None:
-        vault.record_account([name], copy.item.key.access_key_id, copy.account)
+    _remember_account(vault, name, copy)
     return uncommitted
 
 
 def remember(vault: Vault, name: str, copy: ItemCopy) -> None:
     """Record a copy that an interrupted run wrote, if this machine does not know it yet."""
-    if not vault.has_seen(name):
+    if copy.item is not None and not vault.has_seen(name):
         accept(vault, name)
-    if copy.account is not None:
+    _remember_account(vault, name, copy)
+
+
+def _remember_account(vault: Vault, name: str, copy: ItemCopy) -> None:
+    if copy.item is not None and copy.account is not None:
         vault.record_account([name], copy.item.key.access_key_id, copy.account)
 
 
 def refuse_rotation(copy: ItemCopy) -> None:
     """Raise BusyError for an item whose rotation is not finished: a copy would finish it again."""
-    if is_in_rotation(copy.text):
+    if copy.item is not None and is_in_rotation(copy.text):
         raise BusyError(
             f"the rotation of {printable(copy.name)!r} is not finished",
             hint=f"finish it first: filevault rotate {shell_word(copy.name)}",

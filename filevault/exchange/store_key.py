@@ -44,7 +44,7 @@ def store_key(vault: Vault, planned: PlannedKey, now: float) -> NotCommittedErro
 
 def digest_of(vault: Vault, name: str) -> str | None:
     """Return the digest of an item's files, None if there is no item."""
-    return vault.item_digest(name) if vault.has(name) else None
+    return vault.item_digest(name) if vault.has_item(name) else None
 
 
 def check_unchanged(vault: Vault, name: str, digest: str | None) -> None:

@@ -20,6 +20,7 @@ _FLAGS = ("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false")
 _QUIET = ("-c", "advice.addIgnoredFile=false")  # filevault gives its own hint
 _TIMEOUT = 120.0  # seconds; the user's hooks may be slow
 _ATTEMPTS = 6
+_UMASK = 0o077  # for the files that git writes
 _FIRST_PAUSE = 0.1
 FINISH = "`filevault git status` shows what is left to commit"
 
@@ -35,10 +36,9 @@ class Git:
         trusted: the repositories that may be used.
         sleep: takes seconds.
         warn: called with the reason why a repository is not used.
-        umask: for the files that git writes.
     """
 
-    __slots__ = ("_environment", "_sleep", "_umask", "backend", "home", "prefix", "trusted", "warn")
+    __slots__ = ("_environment", "_sleep", "backend", "home", "prefix", "trusted", "warn")
 
     def __init__(
         self,
@@ -49,13 +49,11 @@ class Git:
         trusted: TrustedRepositories,
         sleep: Callable[[float], None],
         warn: Callable[[str], None],
-        umask: int = 0o077,
     ) -> None:
         kept = for_git(environment)
         self._environment = kept
         self.trusted = trusted
         self._sleep = sleep
-        self._umask = umask
         self.home = kept.get("HOME", "")
         self.backend = backend
         self.prefix = tuple(prefix)
@@ -80,7 +78,7 @@ class Git:
                 origin="git",
                 timeout=_TIMEOUT,
                 folder=folder,
-                umask=self._umask,
+                umask=_UMASK,
             )
             if result.status == 0 or not _is_locked(result):
                 break
@@ -93,7 +91,7 @@ class Git:
             self._environment,
             origin="git",
             folder=folder,
-            umask=self._umask,
+            umask=_UMASK,
         )
 
 

@@ -145,13 +145,13 @@ class _Providers:
 
     def _account(self, call: Call, key: AccessKey) -> str:
         """Ask AWS, at the endpoint of a call, for the account of the key that signs it."""
+        from filevault.aws.call import Caller
         from filevault.aws.sts import get_caller_identity
         from filevault.credentials import Credentials
 
         signing = Credentials(key.access_key_id, key.secret_access_key)
-        subject = self._subject(call)
-        found = get_caller_identity(self._opened(), call.endpoint, signing, subject=subject)
-        return found.account
+        caller = Caller(self._opened(), call.endpoint, signing, self._subject(call))
+        return get_caller_identity(caller).account
 
     def _opened(self) -> Clients:
         if self._clients is None:

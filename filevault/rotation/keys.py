@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.errors import is_denied
 from filevault.aws.iam import AccessKeys
@@ -64,7 +65,7 @@ class UserKeys:
         """Ask AWS whom a key belongs to. Raises AwsError, NetworkError, ConfigError."""
         credentials = Credentials(key.access_key_id, key.secret_access_key)
         clients = self._short_clients if short_timeouts else self._clients
-        return get_caller_identity(clients, self._sts, credentials, subject=self._subject)
+        return get_caller_identity(Caller(clients, self._sts, credentials, self._subject))
 
     def works(self, key: AccessKey) -> bool:
         """Ask AWS whether it accepts a key: it knows it, and it is active."""
@@ -125,7 +126,7 @@ class UserKeys:
         user = owner.user_name if self._role is not None else None
         short = short_timeouts or are_signals_blocked()
         clients = self._short_clients if short else self._clients
-        return AccessKeys(clients, self._iam, credentials, user, self._subject)
+        return AccessKeys(Caller(clients, self._iam, credentials, self._subject), user)
 
     # Questions to IAM; `key` signs them where there is no session.
 

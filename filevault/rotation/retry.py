@@ -34,22 +34,19 @@ class Retry:
         sleep: sleeps for seconds.
         monotonic: returns seconds that setting the clock does not change; measures the calls.
         progress: called each second with the event that is waited for.
-        timeout: seconds for pauses and calls together; a call in progress then is the last one.
     """
 
-    __slots__ = ("_monotonic", "_progress", "_sleep", "_timeout")
+    __slots__ = ("_monotonic", "_progress", "_sleep")
 
     def __init__(
         self,
         sleep: Callable[[float], None],
         monotonic: Callable[[], float],
         progress: Progress,
-        timeout: int = TIMEOUT,
     ) -> None:
         self._sleep = sleep
         self._monotonic = monotonic
         self._progress = progress
-        self._timeout = timeout
 
     def pause(self, seconds: float) -> None:
         """Sleep, without counting down."""
@@ -67,7 +64,7 @@ class Retry:
 
         `event` is shown by progress while AWS does not know the key yet.
         """
-        left = float(self._timeout)
+        left = float(TIMEOUT)
         pause = 1
         while True:
             start = self._monotonic()

@@ -37,18 +37,11 @@ class Authorization(Record):
 class AuthorizationCallback:
     """A listener for one answer at `redirect_uri`; a context manager.
 
-    Args:
-        state: the unguessable text that the answer must repeat.
-        path: the path of the redirection.
-        clock: returns seconds, monotonic.
+    `state` is the unguessable text that the answer must repeat.
     """
 
-    def __init__(
-        self, state: str, path: str = PATH, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, state: str) -> None:
         self._state = state
-        self._path = path
-        self._clock = clock
         self._found: Authorization | None = None
         self._doubtful: str | None = None
         self._doubted = False
@@ -58,7 +51,7 @@ class AuthorizationCallback:
     @property
     def redirect_uri(self) -> str:
         """The URL to which the browser is sent at the end."""
-        return f"http://{self._server.host}{self._path}"
+        return f"http://{self._server.host}{PATH}"
 
     def wait(
         self,
@@ -75,8 +68,8 @@ class AuthorizationCallback:
             doubt: called once, with the first error that a request reports without the state. It
                 may be forged, so the wait goes on.
         """
-        deadline = self._clock() + timeout
-        while (left := deadline - self._clock()) > 0:
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
             tick(left)
             for _ in self._server.serve(min(left, _POLL_INTERVAL), self._answer):
                 pass
@@ -96,7 +89,7 @@ class AuthorizationCallback:
 
     def _answer(self, request: LoopbackRequest) -> bytes | None:
         path, _, query = request.target.partition(b"?")
-        if request.method != b"GET" or path != self._path.encode("ascii"):
+        if request.method != b"GET" or path != PATH.encode("ascii"):
             return None
         values = _parameters(query)
         if values is None:

@@ -40,12 +40,13 @@ class HttpRequest(Record):
 
 
 def accepted_hosts(host: str) -> frozenset[bytes]:
-    """Return the Host headers that name an address with its port.
+    """Return the Host headers that name an address with its port, which is 80 if none is given.
 
     The clients of AWS's Common Runtime (awscrt 0.38) leave the port out. No name is accepted, so
     that a page in a browser reaches no server under a name of its own.
     """
-    return frozenset({host.encode("ascii"), host.partition(":")[0].encode("ascii")})
+    address, _, port = host.partition(":")
+    return frozenset({address.encode("ascii"), f"{address}:{port or 80}".encode("ascii")})
 
 
 # A client that stays connected sends the same bytes again and again.

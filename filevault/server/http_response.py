@@ -65,10 +65,10 @@ def respond_json(status: int, value: object) -> HttpResponse:
     return respond(status, json.dumps(value).encode("ascii"), "application/json")
 
 
-def respond_error(status: int, message: str, code: str | None = None) -> HttpResponse:
+def respond_error(status: int, message: str) -> HttpResponse:
     """Return an error as SDKs show it: both `code` and `message` are required by some."""
     import json
 
-    body = {"code": code or _CODES.get(status, "BadRequest"), "message": message}
+    body = {"code": _CODES.get(status, "BadRequest"), "message": message}
     headers = {"Allow": "GET"} if status == 405 else None
     return respond(status, json.dumps(body).encode("ascii"), "application/json", headers)

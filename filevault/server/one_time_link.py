@@ -23,16 +23,13 @@ _POLL_INTERVAL = 0.1  # seconds between two checks whether the browser failed to
 class OneTimeLink:
     """A link that can be fetched once at `address`; a context manager.
 
-    Args:
-        link: where the browser is redirected.
-        clock: returns seconds, monotonic.
+    The browser is redirected to `link`.
     """
 
-    def __init__(self, link: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, link: str) -> None:
         import secrets
 
         self._link = link
-        self._clock = clock
         self._path = f"/{secrets.token_urlsafe(32)}"
         self._server = LoopbackServer()
 
@@ -46,8 +43,8 @@ class OneTimeLink:
 
         `given_up` is called repeatedly, and ends this early by returning True.
         """
-        deadline = self._clock() + timeout
-        while self._clock() < deadline and not given_up():
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and not given_up():
             for _ in self._server.serve(_POLL_INTERVAL, self._answer):
                 return True
         return False

@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError
@@ -119,8 +119,15 @@ class RenewingProcess:
             _Renewer(theirs, work).serve()
             return 0
 
-        self._pid = start_copy(serve)
+        self.pid = start_copy(serve)
         theirs.close()
+
+    @classmethod
+    def adopt(cls, connection: socket.socket, pid: int) -> Self:
+        """Return one that this process has started before it became another program."""
+        found = cls.__new__(cls)
+        found._socket, found.pid = connection, pid
+        return found
 
     def fileno(self) -> int:
         """Return the descriptor that can be read when an outcome is there."""
@@ -150,7 +157,7 @@ class RenewingProcess:
         """End the process, and wait until it has ended."""
         self._socket.close()
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            os.waitpid(self.pid, 0)
 
 
 class _Copy:

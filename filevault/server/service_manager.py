@@ -41,9 +41,11 @@ def inherited_listener(get: Callable[[str], str | None]) -> socket.socket | None
     return found
 
 
-def notify(get: Callable[[str], str | None], *states: str) -> None:
-    """Send states such as `READY=1` to the service manager, if there is one (sd_notify(3))."""
-    path = get("NOTIFY_SOCKET")
+def notify(path: str | None, *states: str) -> None:
+    """Send states such as `READY=1` to the service manager (sd_notify(3)).
+
+    `path` is that of its socket, the value of NOTIFY_SOCKET; None without a service manager.
+    """
     if path is None or path[0] not in "/@":
         return
     address = "\0" + path[1:] if path[0] == "@" else path

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
 
 _LOCKS = "locks"
-_PATIENCE = 5.0  # seconds that a deletion waits for a refresh; one of AWS takes less
+_DELETE_TIMEOUT = 5.0  # seconds that a deletion waits for a refresh; one of AWS takes less
 
 
 class TokenStore:
@@ -123,13 +123,13 @@ class TokenStore:
             yield
 
     def discard(self, name: TokenName) -> bool:
-        """Delete a record once nobody refreshes it; return whether there was one.
+        """Delete a record after a refresh that is under way; return whether there was one.
 
         So a refresh under way does not store it again. One that lasts longer than 5 seconds, such
         as a sign-in by a person, is not waited for: a warning says so. Raises StorageError.
         """
         with ExitStack() as held:
-            self._lock_briefly(held, token_file.path_of(name), _PATIENCE)
+            self._lock_briefly(held, token_file.path_of(name), _DELETE_TIMEOUT)
             return self.delete(name)
 
     def _lock_briefly(self, held: ExitStack, path: token_file.TokenPath, within: float) -> bool:
@@ -147,7 +147,7 @@ class TokenStore:
             )
             return False
         except StorageError:
-            pass  # a full disk must not keep anybody from deleting
+            pass  # a full disk must not prevent a deletion
         return True
 
     def listing(self) -> list[ListedToken]:
@@ -190,7 +190,7 @@ class TokenStore:
         for as in `discard`. Raises StorageError.
         """
         gone = 0
-        patience = _PATIENCE
+        timeout = _DELETE_TIMEOUT
         for part, folder in self._folders():
             if part != token_file.SSO_FOLDER:
                 continue
@@ -198,8 +198,8 @@ class TokenStore:
                 if entry.name.endswith(token_file.SUFFIX) and entry.is_file(follow_symlinks=False):
                     with suppress(FileNotFoundError), ExitStack() as held:
                         path = token_file.TokenPath(part, entry.name)
-                        if not self._lock_briefly(held, path, patience):
-                            patience = 0.0  # the bound is for all together
+                        if not self._lock_briefly(held, path, timeout):
+                            timeout = 0.0  # the bound is for all together
                         folder.remove(entry.name)
                         gone += not entry.name.endswith(f"-client{token_file.SUFFIX}")
             folder.sweep()

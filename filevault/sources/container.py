@@ -67,7 +67,7 @@ class ContainerCredentials(MachineCredentials):
 
 
 class ContainerCredentialsProvider(CredentialProvider):
-    """Asks the endpoint each time that it is asked; the token in a file is read anew."""
+    """Calls the endpoint for each request, and reads the token's file before each call."""
 
     __slots__ = ("_dependencies", "_step")
 

@@ -164,6 +164,10 @@ def _nobody() -> bool:
     return False
 
 
+def _always() -> bool:
+    return True
+
+
 def _silent(_text: str) -> None:
     pass
 
@@ -186,12 +190,13 @@ class SourceDependencies(Record):
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
     `allow_http` lets URLs be plain http beyond the loopback interface. `sleep` takes seconds.
     `sso_sign_in` lets a person sign in to an Identity Center session, which may take ten minutes;
-    None where nobody can be asked. `settings` returns the settings of the run, which have its
+    None without a terminal. `settings` returns the settings of the run, which have its
     environment.
 
     `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
     live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
     `tell` shows a line on the terminal, and does nothing where there is none.
+    `keeps_sso_refresh` returns whether refresh tokens of Identity Center may be stored.
     """
 
     keys: Callable[[], KeySource]
@@ -209,6 +214,7 @@ class SourceDependencies(Record):
     min_ttl: int | None = None
     sign_in: Callable[[str], None] | None = None
     tell: Callable[[str], None] = _silent
+    keeps_sso_refresh: Callable[[], bool] = _always
 
 
 class Source(Step):

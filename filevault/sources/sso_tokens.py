@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+_REFRESH_TOKEN = "refreshToken"  # noqa: S105 - a name
+
 _REFRESH_BELOW = 900
 """Seconds left below which an access token is refreshed, as botocore does."""
 _REFRESH_TIMEOUT = 20.0  # seconds
@@ -67,14 +69,15 @@ class SsoTokens:
     def access(self, refused: str | None = None) -> SsoAccess:
         """Return an access token; refresh it, or let a person sign in, if that is necessary.
 
-        `refused` is an access token that AWS does not accept any more. Raises ProviderError where
-        nobody can be asked to sign in, and what reading, storing and signing in raise.
+        `refused` is an access token that AWS does not accept any more. Raises ProviderError
+        if a sign-in is necessary and there is no terminal, and what reading, storing and signing
+        in raise.
         """
         record = self._tokens.read(self._name)
-        if record is not None and self._is_fresh(record, refused):
+        if record is not None and self._may_keep(record) and self._is_fresh(record, refused):
             return self._access(record)
         with self._tokens.lock(self._name, f"signing in to {self._session.shown}"):
-            record = self._tokens.read(self._name)
+            record = self._reduced(self._tokens.read(self._name))
             if record is not None and self._is_fresh(record, refused):
                 return self._access(record)
             renewed = self._refreshed(record, refused)
@@ -116,7 +119,7 @@ class SsoTokens:
     def _can_refresh(self, record: TokenRecord) -> bool:
         expires = record.values.get("clientExpires", "")
         return (
-            "refreshToken" in record.values
+            _REFRESH_TOKEN in record.values
             and expires.isascii()
             and expires.isdigit()
             and int(expires[:16]) > self._run.clock()
@@ -158,12 +161,12 @@ class SsoTokens:
         made = sso_oidc.refresh(
             oidc_service(self._session, values["region"], self._run),
             client,
-            values["refreshToken"],
+            values[_REFRESH_TOKEN],
             subject=self._session.shown,
         )
         values["accessToken"] = made.access_token
         if made.refresh_token is not None:
-            values["refreshToken"] = made.refresh_token
+            values[_REFRESH_TOKEN] = made.refresh_token
         expires = int(self._run.clock()) + made.expires_in
         return TokenRecord(values, expires, renewable=True)
 
@@ -172,7 +175,7 @@ class SsoTokens:
         if attended is None:
             attended = self._run.attended()
         if sign_in is None or not attended:
-            state = "the sign-in has ended" if ended else "nobody is signed in"
+            state = "the sign-in has ended" if ended else "there is none"
             raise sign_in_first(
                 f"{self._subject} needs a sign-in to {session.shown}: {state}, and there is no "
                 "terminal to ask a person",
@@ -180,8 +183,21 @@ class SsoTokens:
             )
         self._tokens.prepare(self._name)  # a locked vault asks before the person signs in
         record = sign_in(session, self._tokens)
+        if not self._may_keep(record):
+            record = without_refresh(record)
         self._tokens.replace(self._name, record)
         return record
+
+    def _may_keep(self, record: TokenRecord) -> bool:
+        return _REFRESH_TOKEN not in record.values or self._run.keeps_sso_refresh()
+
+    def _reduced(self, record: TokenRecord | None) -> TokenRecord | None:
+        """Return a record of the store without what may not be kept, which is stored so."""
+        if record is None or self._may_keep(record):
+            return record
+        reduced = without_refresh(record)
+        self._tokens.replace(self._name, reduced)
+        return reduced
 
     def _access(self, record: TokenRecord) -> SsoAccess:
         values = record.values
@@ -215,8 +231,14 @@ def token_record(
         "clientExpires": str(client_expires),
     }
     if refresh_token is not None:
-        values["refreshToken"] = refresh_token
+        values[_REFRESH_TOKEN] = refresh_token
     return TokenRecord(values, expires, renewable=refresh_token is not None)
+
+
+def without_refresh(record: TokenRecord) -> TokenRecord:
+    """Return a record of tokens without its refresh token."""
+    values = {name: value for name, value in record.values.items() if name != _REFRESH_TOKEN}
+    return record._replace(values=values, renewable=False)
 
 
 def oidc_url(session: SsoSession, region: str) -> str:

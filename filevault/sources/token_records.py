@@ -92,7 +92,7 @@ class TokenRecords(Protocol):
 
 
 def sign_in_first(message: str, command: str) -> ProviderError:
-    """Return the error for a source that needs a person to sign in, where nobody can be asked.
+    """Return the error for a source that needs a sign-in, where there is no terminal.
 
     `command` is the command line that signs in, such as `filevault sso login work`.
     """

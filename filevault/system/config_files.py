@@ -91,6 +91,8 @@ def read_config(
 
 def _check_writers(info: os.stat_result, path: str) -> None:
     """Raise ConfigError if a user other than this one and root may write the file."""
+    if info.st_uid in (0, os.geteuid()) and not info.st_mode & stat.S_IWOTH:
+        return
     shown, word = printable(path), shell_word(path)
     trust = (
         f"or let those who can write it choose your programs and accounts: {TRUST_VARIABLE}={word}"
@@ -101,11 +103,10 @@ def _check_writers(info: os.stat_result, path: str) -> None:
             hint=f"read it, then take a copy, which is yours: cp {word} {word}.copy && "
             f"mv -f {word}.copy {word}; {trust}",
         )
-    if info.st_mode & stat.S_IWOTH:
-        raise ConfigError(
-            f"{shown!r} is writable for every user",
-            hint=f"chmod o-w {word}; {trust}",
-        )
+    raise ConfigError(
+        f"{shown!r} is writable for every user",
+        hint=f"chmod o-w {word}; {trust}",
+    )
 
 
 def _check_new_owner(info: os.stat_result, folder: Folder, path: str) -> None:
@@ -143,7 +144,7 @@ def _check_path_owners(path: str, folder: Folder) -> None:
 def check_source_owner(info: os.stat_result, path: str) -> None:
     """Raise ConfigError if root reads, for a vault, what a path of other users leads to.
 
-    `info` is that of the open file. Whoever owns a link or folder in the path chose the file, and
+    `info` is that of the open file. The owner of a link or folder in the path chose the file, and
     may be able to open the vault: root must not give that user the keys of a third.
     """
     if os.geteuid() != 0:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import _ctypes
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mmap import mmap
 
 _ARGUMENTS = 7
+_PR_SET_NAME = 15  # linux/prctl.h
 
 
 class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -52,6 +54,12 @@ def function(name: str) -> Callable[..., int]:
         return result
 
     return call
+
+
+def set_name(name: str) -> None:
+    """Set the name of this process, by which killall(1) finds it; a script has its file's."""
+    with contextlib.suppress(OSError):
+        function("prctl")(_PR_SET_NAME, name.encode("ascii") + b"\0")
 
 
 def writable(buffer: bytearray | mmap, offset: int = 0) -> object:

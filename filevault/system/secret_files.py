@@ -10,12 +10,13 @@ from filevault.errors import LockedError
 from filevault.system.printable import printable, shell_word
 from filevault.system.secret_buffer import SecretBuffer
 
+_MAX_SECRET = 64 << 10  # bytes
 _WRITER_TIMEOUT = 10.0  # seconds until a pipe has a writer
 _PIPE_TIMEOUT = 120.0  # seconds, as for a command: the writer may ask the user for something
 _PIPE_STEP = 50  # milliseconds; poll(2) does not report a writer that has written nothing yet
 
 
-def read_secret(path: str, home: str | None, *, provided: bool, limit: int = 64 << 10) -> bytearray:
+def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
     """Return the bytes of a file or pipe that contains a secret.
 
     As for ssh's private keys, no other user may be able to read it: a file of this user must have
@@ -26,11 +27,10 @@ def read_secret(path: str, home: str | None, *, provided: bool, limit: int = 64 
         home: the home directory, None if unknown.
         provided: whether systemd or a container runtime provides the file; then it may be
             readable for others.
-        limit: bytes that the secret may have.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        LockedError: if others can read it, it is longer than `limit`, or it is a pipe without a
+        LockedError: if others can read it, it is longer than 64 KiB, or it is a pipe without a
             writer for 10 seconds or without an end for two minutes.
     """
     shown = printable(path)
@@ -41,7 +41,7 @@ def read_secret(path: str, home: str | None, *, provided: bool, limit: int = 64 
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise LockedError(f"cannot read {shown!r}: {reason}") from error
-    data = SecretBuffer(limit)
+    data = SecretBuffer(_MAX_SECRET)
     try:
         info = os.fstat(fd)
         if stat.S_ISREG(info.st_mode):
@@ -58,7 +58,7 @@ def read_secret(path: str, home: str | None, *, provided: bool, limit: int = 64 
     finally:
         os.close(fd)
     if data.overfull:
-        raise LockedError(f"{shown!r} is longer than {limit} bytes, the limit for a secret")
+        raise LockedError(f"{shown!r} is longer than {_MAX_SECRET} bytes, the limit for a secret")
     return data.take()
 
 

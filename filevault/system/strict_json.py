@@ -150,19 +150,19 @@ def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
     return value
 
 
-def is_too_deep(text: str, limit: int = MAX_FOREIGN_DEPTH) -> bool:
-    """Return whether the JSON value at the beginning of a text has more levels than `limit`.
+def is_too_deep(text: str) -> bool:
+    """Return whether the JSON at the beginning of a text has more levels than is allowed.
 
     For JSON of other programs, before it is parsed. Text after the value does not count.
     """
-    if text.count("[") + text.count("{") <= limit:
+    if text.count("[") + text.count("{") <= MAX_FOREIGN_DEPTH:
         return False
     depth = 0
     for token in re.finditer(_PART, text, re.DOTALL):
         first = token.group()[0]
         if first in "[{":
             depth += 1
-            if depth > limit:
+            if depth > MAX_FOREIGN_DEPTH:
                 return True
         elif first in "]}":
             depth -= 1

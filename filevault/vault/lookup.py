@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 _TOTP = "mfa/"  # reserved for TOTP seeds
 
 
+def is_seed(name: str) -> bool:
+    """Return whether the item of a name is a TOTP seed, which is no profile's key."""
+    return name[: len(_TOTP)] == _TOTP
+
+
 class ItemFiles(Record):
     """The files that contain a key, with the name of each: one of an item, two of a pair."""
 
@@ -55,7 +60,7 @@ class ItemLookup:
 
     def keys(self, names: Sequence[str]) -> list[str]:
         """Return the names that are keys, of the sorted names of items; a pair is one key."""
-        names = [name for name in names if name[: len(_TOTP)] != _TOTP]
+        names = [name for name in names if not is_seed(name)]
         if not self._shared:
             return names
         from filevault.vault import split_entries
@@ -65,7 +70,7 @@ class ItemLookup:
 
     def has(self, name: str) -> bool:
         """Return whether a key is stored for a profile; no file is read."""
-        if name.startswith(_TOTP):
+        if is_seed(name):
             return False
         return self._store.has(name) or self.pair(name) is not None
 

@@ -59,6 +59,8 @@ def fold(names: Sequence[str]) -> list[str]:
     for name in names:
         if is_half(name):
             folders.setdefault(owner(name), []).append(name)
+    if not folders:
+        return list(names)
     found = {folder: pair for folder, halves in folders.items() if (pair := find(halves))}
     halves = {name for pair in found.values() for name in pair.names}
     return sorted({name for name in names if name not in halves} | found.keys())
@@ -66,7 +68,8 @@ def fold(names: Sequence[str]) -> list[str]:
 
 def is_half(name: str) -> bool:
     """Return whether the name of an entry is that of half a key."""
-    return "/" in name and _half(name) != ""
+    # The last letters of the words below: a listing asks this for thousands.
+    return name[-1:] in "dnyDNY" and "/" in name and _half(name) != ""
 
 
 def owner(name: str) -> str:

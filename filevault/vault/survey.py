@@ -10,11 +10,10 @@ from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.item_store import ItemStore
+from filevault.vault.lookup import is_seed
 
 if TYPE_CHECKING:
     from filevault.vault.vault import Vault
-
-_TOTP = "mfa/"
 
 
 class SurveyedItem(Record):
@@ -55,6 +54,6 @@ def survey(vault: Vault) -> Survey:
         except (IntegrityError, NewerFormatError) as error:
             unreadable.append(UnreadableItem(name, error.message))
             continue
-        item_kind = "totp" if name.startswith(_TOTP) else "credentials"
+        item_kind = "totp" if is_seed(name) else "credentials"
         found.append(SurveyedItem(name, item_kind, parsed.key, sha256_hex(data)))
     return Survey(tuple(found), tuple(unreadable))

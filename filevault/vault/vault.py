@@ -25,7 +25,7 @@ from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
 from filevault.system.times import format_time, parse_time
 from filevault.vault.item_store import ItemStore
-from filevault.vault.lookup import ItemFiles, ItemLookup
+from filevault.vault.lookup import ItemFiles, ItemLookup, is_seed
 from filevault.vault.names import encode_name
 from filevault.vault.seen_items import SeenItem
 from filevault.vault.session_key import SessionKeyFile
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from filevault.vault.session_key_cache import SessionKeyCache
     from filevault.vault.trust import Trust
 
-_KIND = "credentials"
+
+def _kind(name: str) -> str:
+    return "totp" if is_seed(name) else "credentials"
 
 
 class Vault:
@@ -168,9 +170,17 @@ class Vault:
         except ValueError:
             return None
 
+    def seed_names(self) -> list[str]:
+        """Return the names of the TOTP seeds, sorted; decrypt nothing."""
+        return list(filter(is_seed, self.items.names()))
+
     def has(self, name: str) -> bool:
         """Return whether a key is stored for a profile; no file is read."""
         return self.lookup.has(name)
+
+    def has_item(self, name: str) -> bool:
+        """Return whether a key is stored for a profile, or a TOTP seed under its name."""
+        return self.items.has(name) if is_seed(name) else self.has(name)
 
     def path(self, name: str) -> str:
         """Return the path, relative to the store, of the file that an item has or would have."""
@@ -206,7 +216,8 @@ class Vault:
     def decrypt(self, files: ItemFiles) -> bytes:
         """Return an item's plaintext without the rollback check. Raises as `plaintext`."""
         texts = [
-            self.backend.decrypt(_KIND, self._sealed_name(name), data) for name, data in files.files
+            self.backend.decrypt(_kind(name), self._sealed_name(name), data)
+            for name, data in files.files
         ]
         self._has_opened = True
         if len(texts) == 1:
@@ -321,7 +332,7 @@ class Vault:
             name: of the item.
             text: its plaintext.
             created: from the text, None if it has no such line.
-            created_from: from the text, None if it has no such line.
+            created_from: from the text, None if it has no such line, and for a TOTP seed.
             subject: of a commit; None to commit later with `commit`.
 
         Raises:
@@ -332,10 +343,10 @@ class Vault:
         generation = self._next_generation(name) if self.is_sealed else None
         header_time = created or format_time(self._clock())
         header = ItemHeader(
-            _KIND, self._sealed_name(name), generation or 0, header_time, created_from
+            _kind(name), self._sealed_name(name), generation or 0, header_time, created_from
         )
         data = self.backend.encrypt(header, text)
-        if self.is_sealed and self.backend.decrypt(_KIND, path_name, data) != text:
+        if self.is_sealed and self.backend.decrypt(_kind(name), path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
         pair = self.lookup.replaced_by(name)
         replaced = [printable(self.entry_path(each)) for each in pair]
@@ -346,7 +357,7 @@ class Vault:
                 f"{printable(self.entry_path(name))} has the key of {printable(name)!r} from now on"
             )
         seen = SeenItem(generation, sha256_hex(data), created, created_from)
-        if not self.is_sealed:
+        if not self.is_sealed and not is_seed(name):
             from filevault.vault.item import parse
 
             item = parse(text, "the new item")
@@ -378,7 +389,7 @@ class Vault:
             return -1
         try:
             data = self.items.read(name)
-            self.backend.decrypt(_KIND, self._sealed_name(name), data)
+            self.backend.decrypt(_kind(name), self._sealed_name(name), data)
             header = self._header(data)
         except IntegrityError:
             return -1

@@ -19,13 +19,13 @@ from tests.worlds.gpg_store import PASSPHRASE, GpgStore
 HEADER = ItemHeader("credentials", "prod", 1, "")
 
 
-def sign(scene: GpgStore, *signers: str, folder: str = "", armor: bool = False) -> None:
+def sign(scene: GpgStore, *signers: str, armor: bool = False) -> None:
     """Sign a .gpg-id with keys named by name or fingerprint."""
-    file = scene.store / folder / ".gpg-id"
+    file = scene.store / ".gpg-id"
     users = [word for signer in signers for word in ("-u", scene.keys.get(signer, signer))]
     options = ["--armor"] if armor else []
     done = scene.home.gpg(*users, *options, "--detach-sign", data=file.read_bytes())
-    (scene.store / folder / ".gpg-id.sig").write_bytes(done.stdout)
+    (scene.store / ".gpg-id.sig").write_bytes(done.stdout)
 
 
 def refusal(scene: GpgStore, signing_key: str) -> str:

@@ -115,14 +115,14 @@ class Bench:
         return env
 
     def unlocked(self, env: dict[str, str]) -> dict[str, str]:
-        """Unlock a home for ten minutes; return its environment without what opens the vault."""
-        self._run(env, "unlock", "--ttl", "10m")
+        """Unlock a home for four hours; return its environment without what opens the vault."""
+        self._run(env, "unlock", "--ttl", "4h")
         return _without_key(env)
 
     @contextlib.contextmanager
     def in_job(self, env: dict[str, str]) -> Iterator[dict[str, str]]:
         """Unlock a home in a job with an agent of its own; yield the environment in there."""
-        script = 'filevault unlock --ttl 10m >&2 && echo "$FILEVAULT_AGENT_DIR" && exec cat'
+        script = 'filevault unlock --ttl 4h >&2 && echo "$FILEVAULT_AGENT_DIR" && exec cat'
         with subprocess.Popen(
             [str(BIN / "filevault"), "agent", "--", "sh", "-c", script],
             env=env,

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User
 from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.backend_machine import GpgHomes
-from tests.worlds.key_cache import KeyCacheMachine
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.key_cache import KeyCacheMachine, key_cache_machine
 from tests.worlds.leak_check import LeakCheck
 from tests.worlds.machine import Machine
 from tests.worlds.pass_store import GpgHome
@@ -66,6 +67,27 @@ def keyrings() -> Iterator[GpgHomes]:
 def team(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> Team:
     """A team's vault of each kind that has recipients."""
     return Team(request.param, tmp_path / "home", keyrings)
+
+
+@pytest.fixture(params=KINDS)
+def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
+    """A machine with an empty vault of each backend."""
+    return BackendMachine(request.param, tmp_path / "home", keyrings)
+
+
+@pytest.fixture
+def file_keeper(tmp_path: Path) -> BackendMachine:
+    """A machine with an empty `file` vault."""
+    return BackendMachine("file", tmp_path / "home")
+
+
+@pytest.fixture(params=[pytest.param("kernel", marks=needs_kernel_keyring), "agent"])
+def empty_desk(
+    request: pytest.FixtureRequest, machine: Machine, aws: FakeAws
+) -> Iterator[KeyCacheMachine]:
+    """A machine without a vault, for each key cache."""
+    with key_cache_machine(machine, aws, request.param) as desk:
+        yield desk
 
 
 @pytest.fixture

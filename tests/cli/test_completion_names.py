@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from filevault.cli.completion.regions import REGIONS
 from tests.conditions.tools import tool
 from tests.faults.harness import Snapshot
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
@@ -18,7 +19,7 @@ def offered(keeper: BackendMachine, *words: str) -> list[str]:
     done = InProcess({**keeper.machine.env, **missing}).run("__complete", "zsh", *words)
     assert (done.status, done.err) == (0, "")
     kind, *lines = done.out.splitlines()
-    assert kind == "words"
+    assert kind == ("folders" if "--to=" in words else "words")
     return [line.partition("\t")[0] for line in lines]
 
 
@@ -33,7 +34,10 @@ def test_completion_reads_names_and_changes_nothing(
     for name in ("jon", "team/ann", "b\x1b"):
         keeper.add(name)
     keeper.machine.write_config(
-        "[profile role]\nrole_arn = x\n[sso-session corp]\n[profile -d]\n[profile a\x1b]\n"
+        "[profile role]\nrole_arn = x\nmfa_serial=arn:aws:iam::123456789012:mfa/jon \n"
+        "region = moon-1\n[sso-session corp]\nsso_region = eu-west-3\n"
+        "[profile -d]\nrole_arn = x\nregion = not one\nsso_account_id: 123456789012\n"
+        "[profile a\x1b]\n# sso_role_name = off\nsso_role_name = Admin\n"
     )
     before = Snapshot.take(keeper.machine.home)
     assert offered(keeper, "exec", "") == ["role", "jon", "team/ann"]
@@ -41,6 +45,14 @@ def test_completion_reads_names_and_changes_nothing(
     assert offered(keeper, "rotate", "jon", "") == ["team/ann"]
     assert offered(keeper, "sso", "login", "") == ["corp", "role"]
     assert offered(keeper, "--backend", "") == ["file", "pass", "age"]
+    assert offered(keeper, "migrate", "--to=") == ["file", "pass", "age"]
+    assert offered(keeper, "add", "--mfa-serial", "") == ["arn:aws:iam::123456789012:mfa/jon"]
+    assert offered(keeper, "serve", "--allow-role", "") == ["x"]
+    assert offered(keeper, "sso", "list", "--account", "") == ["123456789012"]
+    assert offered(keeper, "sso", "list", "--role", "") == ["Admin"]
+    assert offered(keeper, "exec", "--region", "") == ["moon-1", *REGIONS]
+    prefixes = {"file": [], "pass": ["aws", "aws/team"], "age": ["team"]}
+    assert offered(keeper, "list", "--prefix", "") == prefixes[kind]
     assert offered(keeper, "--pin", "0" * 64, "exec", "") == ["role", "jon", "team/ann"]
     assert offered(keeper, "--vault", "/nowhere", "exec", "") == ["role"]
     slots = offered(keeper, "slot", "remove", "")

@@ -113,6 +113,7 @@ def shell(name: str, home: Path, *, installed: bool = False) -> Iterator[Shell]:
     setup = SETUP[name] + ("" if installed else script(name))
     (home / "setup").write_text(setup, encoding="utf-8")
     (home / "key file.txt").touch()
+    (home / "folder").mkdir()
     os.mkfifo(home / "out")
     lines = os.open(home / "out", os.O_RDWR | os.O_NONBLOCK)
     master, slave = pty.openpty()
@@ -190,6 +191,13 @@ def test_a_shell_completes_every_word_and_evaluates_no_name(name: str, tmp_path:
             ("filevault --backend pas", "filevault --backend pass "),
             ("filevault export --format=json", "filevault export --format=json "),
             ("filevault list --backend=pas", "filevault list --backend=pass "),
+            ("filevault exec --region il-c", "filevault exec --region il-central-1 "),
+            ("filevault login --region=il-c", "filevault login --region=il-central-1 "),
+            ("filevault migrate --to ag", "filevault migrate --to age "),
+            ("filevault migrate --to=ag", "filevault migrate --to=age "),
+            ("filevault migrate --to fold", "filevault migrate --to folder/"),
+            ("filevault migrate --to=fold", "filevault migrate --to=folder/"),
+            ("filevault list --vault=fold", "filevault list --vault=folder/"),
             ("filevault exec l:m", "filevault exec l:m:n "),
             ("filevault exec -t 1 l:m:", "filevault exec -t 1 l:m:n "),
             ("filevault export --format windo", "filevault export --format windows-cmd "),

@@ -37,7 +37,7 @@ def run(
 def made_home(tmp_path_factory: pytest.TempPathFactory) -> BackendMachine:
     """A machine with two keys in a `file` vault, and a section for each."""
     folder = tmp_path_factory.mktemp("doctor") / "home"
-    made = BackendMachine("file", folder, None)  # type: ignore[arg-type] # not for file
+    made = BackendMachine("file", folder)
     for name in ("one", "two"):
         made.add(name)
     write(made, ".aws/config", "[profile one]\nregion = eu-west-1\n[profile two]\n")
@@ -127,10 +127,6 @@ class Trap(NamedTuple):
     do: Callable[[BackendMachine], None] = lambda _: None
 
 
-def _chmod(name: str, mode: int) -> Callable[[BackendMachine], None]:
-    return lambda home: (home.machine.home / name).chmod(mode)
-
-
 def _vault_mode(mode: int) -> Callable[[BackendMachine], None]:
     return lambda home: home.root.chmod(mode)
 
@@ -144,7 +140,6 @@ CREDENTIALS, CONFIG = ".aws/credentials", ".aws/config"
 TOKENS = json.dumps({"accessToken": PLANTED, "expiresAt": "2020-01-01T00:00:00Z"})
 KEYS = json.dumps({"Credentials": {"SecretAccessKey": PLANTED, "Expiration": "2099-01-01T00:00Z"}})
 CSV = f"Access key ID,Secret access key\n{EXAMPLE_ID},{PLANTED}\n"
-PROFILE_TWO_SOURCES = "[profile x]\nsso_start_url = https://x.awsapps.com/start\nsso_region = a\n"
 TRAPS = {
     "static default": Trap("default", "static key", {CREDENTIALS: f"[default]\n{STATIC}"}),
     "long-term keys": Trap("clear-key", "long-term keys", {CREDENTIALS: f"[x]\n{STATIC}"}),

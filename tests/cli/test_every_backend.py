@@ -5,28 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
-from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECOND_ID, SECRET
-from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.backend_machine import BackendMachine
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import ProcessResult, TypedAnswer
 
 SECOND_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SECOND_LINES = f"{SECOND_ID}\n{SECOND_SECRET}\n"
 PLAIN = ("--stdin", "--no-config")
-
-
-@pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
-    """A machine with an empty vault of each kind."""
-    if request.param == "age":
-        tool("age")
-    return BackendMachine(request.param, tmp_path / "home", keyrings)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 
 from tests.conditions.other_user import needs_root
 from tests.worlds.aws_machine import REGION, AwsMachine
-from tests.worlds.served_command import TIMEOUT, ServedCommand
+from tests.worlds.served_command import ServedCommand
+from tests.worlds.serving_process import TIMEOUT
 
 TTL = "x-aws-ec2-metadata-token-ttl-seconds"
 TOKEN = "x-aws-ec2-metadata-token"

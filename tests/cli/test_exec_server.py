@@ -17,7 +17,8 @@ from tests.fakes.faults import error
 from tests.launch.installed import install
 from tests.worlds.aws_machine import REGION, AwsMachine
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
-from tests.worlds.served_command import Answer, ServedCommand, has_ended
+from tests.worlds.served_command import ServedCommand
+from tests.worlds.serving_process import Answer, has_ended
 
 MINUTE = 60
 

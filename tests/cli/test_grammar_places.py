@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from filevault.cli import CommandLine
 from filevault.cli.command import ALIASES, COMMANDS, parser_of
@@ -27,7 +29,7 @@ add_global_options(GLOBAL)
 def positionals(parser: Parser) -> list[list[str]]:
     """The words that a command can take besides options: for each action, one with each number."""
     lines: list[list[str]] = [[]]
-    for action in parser._actions:
+    for action in parser.actions():
         if action.option_strings:
             continue
         words = list(action.choices) if action.choices else [f"{action.dest}1"]
@@ -67,10 +69,10 @@ def test_an_option_may_stand_anywhere(command: str) -> None:
         parser = GLOBAL
     for words in positionals(parser):
         plain = read([command, *words])
-        for action in parser._actions:
+        for action in parser.actions():
             if not action.option_strings or not ENDING.isdisjoint(action.option_strings):
                 continue
-            is_global = any(name in GLOBAL._option_string_actions for name in action.option_strings)
+            is_global = any(name in GLOBAL.options() for name in action.option_strings)
             for option in spellings(action):
                 first = 0 if is_global else 1
                 last = 0 if command == "git" else 1 + len(words)
@@ -115,7 +117,7 @@ def test_no_option_but_a_prefix_or_a_label_may_be_empty(command: str) -> None:
     """`--vault "$UNSET"` must not choose the default vault, nor `--pin ''` the local pin."""
     parser = parser_of(command)
     words = next(each for each in positionals(parser) if len(each) != 1 or command != "slot")
-    for action in parser._actions:
+    for action in parser.actions():
         if action.nargs is not None or not action.option_strings or action.choices:
             continue
         for name in action.option_strings:
@@ -133,7 +135,7 @@ def test_no_option_but_a_prefix_or_a_label_may_be_empty(command: str) -> None:
 
 
 def test_a_global_option_is_given_once_or_twice_the_same_but_identities_add_up() -> None:
-    for action in GLOBAL._actions:
+    for action in GLOBAL.actions():
         if action.nargs is not None:
             continue
         name = action.option_strings[-1]
@@ -146,6 +148,55 @@ def test_a_global_option_is_given_once_or_twice_the_same_but_identities_add_up()
                 read([name, one, "list", name, two])
     with pytest.raises(UsageError, match="given twice"):
         read(["--prefix", "a", "list", "--pass-prefix", "b"])
+
+
+def result(words: Sequence[str]) -> object:
+    """The values of a command line, or how it is refused."""
+    try:
+        return vars(read(words))
+    except UsageError as refused:
+        return refused.message, refused.hint
+
+
+TEXTS = st.sampled_from(["", "-", "x", "1h", "3", "work", "x=y", "-1", "--", "env", "add", "a b"])
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> list[str]:
+    """Return a command line of options in all spellings, values of all kinds, and other words."""
+    command = draw(st.sampled_from(sorted({*COMMANDS} - {"git", "help", "version"})))
+    parser = parser_of(command)
+    words = [draw(TEXTS) for _ in range(draw(st.integers(0, 2)))]
+    for action in parser.actions():
+        if not action.option_strings and draw(st.booleans()):
+            words += draw(st.sampled_from([list(action.choices or ["profile"]), ["word"]]))[:1]
+    for option in draw(st.lists(st.sampled_from(parser.options()), max_size=4)):
+        if option in ("-h", "--help", "-v", "--version"):
+            continue
+        spelling = draw(st.sampled_from(["{}", "{}", "{}={}", "{}{}", "{} {}", "{} {}"]))
+        place = draw(st.integers(0, len(words)))
+        words[place:place] = spelling.replace("{}", option, 1).split(" ")
+        words = [each.replace("{}", draw(TEXTS)) for each in words]
+    return [command, *words]
+
+
+@settings(max_examples=400, deadline=None)
+@given(lines())
+def test_a_line_is_read_without_argparse_as_argparse_reads_it(words: list[str]) -> None:
+    found = result(words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Parser, "read", lambda *_: None)
+        assert result(words) == found
+
+
+def test_the_common_lines_are_read_without_argparse() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Parser, "full", None)
+        read(["--vault", "v", "exec", "work", "-d", "1h", "--", "env"])
+        read(["export", "--format=json", "work"])
+        read(["rotate", "one", "two", "--grace", "1d"])
+        read(["recipients", "add", "ONE", "--debug"])
+        read(["list"])
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *ALIASES])

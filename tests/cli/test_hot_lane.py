@@ -552,7 +552,7 @@ def test_a_variable_in_a_path_is_an_input(lane: HotLane) -> None:
 
 
 def options(command: str) -> Iterator[tuple[str, ...]]:
-    for action in parser_of(command)._actions:
+    for action in parser_of(command).actions():
         for name in action.option_strings:
             if name not in ("-h", "--help", "-v", "--version"):
                 value = "30m" if action.type is not None else "file"
@@ -573,7 +573,9 @@ def test_every_option_that_is_added_is_a_miss(lane: HotLane, command: str) -> No
 
 def test_the_lane_knows_only_options_that_exist_with_their_values() -> None:
     for command in question.COMMANDS:
-        actions = parser_of(command)._option_string_actions
+        actions = {
+            name: each for each in parser_of(command).actions() for name in each.option_strings
+        }
         for name in (*question.VALUE_OPTIONS[""], *question.VALUE_OPTIONS[command]):
             assert actions[name].nargs is None, name
         for name in (*question.FLAGS[""], *question.FLAGS[command]):

@@ -26,7 +26,7 @@ from tests.samples import (
     SECRET,
 )
 from tests.worlds import aws_vault
-from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.backend_machine import BackendMachine, GpgHomes
 from tests.worlds.in_process import InProcess, InProcessResult, picture
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.pass_store import GpgHome
@@ -177,18 +177,6 @@ SOURCES: dict[str, Callable[[Machine, GpgHome], Source]] = {
     "aws-vault-passage": _aws_vault_passage,
     "vault": _vault,
 }
-
-
-@pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
-    """A machine with an empty vault of each backend."""
-    return BackendMachine(request.param, tmp_path / "home", keyrings)
-
-
-@pytest.fixture
-def file_keeper(tmp_path: Path) -> BackendMachine:
-    """A machine with an empty `file` vault."""
-    return BackendMachine("file", tmp_path / "home", None)  # type: ignore[arg-type] # not for file
 
 
 def run(keeper: BackendMachine, *argv: str, source: Source | None = None) -> InProcessResult:

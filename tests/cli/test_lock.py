@@ -18,9 +18,8 @@ from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.conditions.other_user import NOBODY, needs_root
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
-from tests.worlds.key_cache import KeyCacheMachine
+from tests.worlds.key_cache import KeyCacheMachine, key_cache_machine
 from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
 from tests.worlds.pass_store import GpgHome
 
@@ -28,11 +27,9 @@ from tests.worlds.pass_store import GpgHome
 @pytest.fixture
 def agent_desk(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     """A vault whose keys an agent of its own holds."""
-    with short_folder() as runtime:
-        desk = KeyCacheMachine(machine, aws, "agent", runtime)
+    with key_cache_machine(machine, aws, "agent") as desk:
         desk.prepare("init")
         yield desk
-        desk.leave()
 
 
 def refused(result: ProcessResult, status: int, *texts: str) -> None:
@@ -240,15 +237,13 @@ def pass_desk(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     user = aws.add_user("jon")
     machine.write_config(f"[profile jon]\nregion = {REGION}\nendpoint_url = {aws.url}\n")
     machine.env |= {**gpg.env(), "FILEVAULT_BACKEND": "pass", "GPG_TTY": "/dev/pts/77"}
-    with short_folder() as runtime:
-        desk = KeyCacheMachine(machine, aws, "agent", runtime)
+    with key_cache_machine(machine, aws, "agent") as desk:
         machine.ok("init", "--recipient", gpg.make_key("Jon <jon@example.com>", PASSPHRASE))
         key = f"{user.access_key_id}\n{user.secret_access_key}\n"
         machine.ok("add", "jon", "--stdin", "--no-config", stdin=key)
         machine.ok("agent")
         gpg.forget_passphrases()
         yield desk
-        desk.leave()
     gpg.close()
 
 
@@ -271,7 +266,6 @@ def in_job(desk: KeyCacheMachine, script: str, **env: str) -> ProcessResult:
     return machine.run("agent", "--", "sh", "-c", f'fv() {{ {words} "$@"; }}; {script}', env=env)
 
 
-SLEEPER = "echo $FILEVAULT_AGENT_DIR; sleep 60"
 PASS = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
 
 

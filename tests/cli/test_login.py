@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import re
 import shlex
 import socket
 import subprocess
 import tempfile
-import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +17,8 @@ import pytest
 
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws, drop, error, stall
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import HttpAnswer, HttpRequest
 from tests.worlds.aws_machine import REGION, AwsMachine
 from tests.worlds.machine import ProcessResult
 
@@ -367,31 +367,14 @@ def sign_in_service(status: int, body: bytes, **headers: str) -> Iterator[tuple[
     """A sign-in service that answers always the same, and notes what it was sent."""
     seen: list[bytes] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            sent = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append(self.path.encode() + b" " + sent)
-            answer = body.replace(b"ECHO", sent)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value.replace("ECHO", sent.decode()))
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    def respond(request: HttpRequest) -> HttpAnswer:
+        sent = request.body
+        seen.append(request.target.encode() + b" " + sent)
+        echoing = {name: value.replace("ECHO", sent.decode()) for name, value in headers.items()}
+        return HttpAnswer(status, body.replace(b"ECHO", sent), headers=echoing)
 
-        do_GET = do_POST  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", seen
-        finally:
-            server.shutdown()
-            thread.join()
+    with FakeServer(respond) as server:
+        yield server.url, seen
 
 
 ANSWERS = [

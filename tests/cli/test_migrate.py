@@ -31,16 +31,18 @@ TEXTS = {
     "created: 2026-11-23T21:45:13Z\nfilevault: 1 name=one\n# a comment\nurl: https://x",
     "team/two": f"{OTHER_SECRET}\r\naws_access_key_id: {SECOND_ID}\r\n"
     "filevault: 1 name=team/two\r\notpauth://totp/x?secret=AAAA\r\n",
+    # A seed, no key: nothing in it is parsed, also not what looks like the name line of an item.
+    "mfa/jon": "otpauth://totp/AWS:jon?secret=JBSWY3DPEHPK3PXP\r\nfilevault: 1 name=other\n\n",
 }
+KEYS = [name for name in TEXTS if not name.startswith("mfa/")]
 
 
-@pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
-    """A machine with two items in a vault of each backend, their lines written by hand."""
-    made = BackendMachine(request.param, tmp_path / "home", keyrings)
+@pytest.fixture
+def keeper(keeper: BackendMachine) -> BackendMachine:
+    """A machine with two items, their lines written by hand, in a vault of each backend."""
     for name, text in TEXTS.items():
-        made.put(name, text.encode())
-    return made
+        keeper.put(name, text.encode())
+    return keeper
 
 
 def run(keeper: BackendMachine, *argv: str, **env: str | None) -> InProcessResult:
@@ -86,7 +88,9 @@ def test_every_item_moves_from_each_backend_to_each(
     before = keeper.snapshot()
     shown = run(keeper, *words, "--dry-run", "--json")
     assert [row["profile"] for row in json.loads(shown.out)] == list(TEXTS)
-    assert run(keeper, *words).status == 5  # nobody to ask
+    refused = run(keeper, *words)
+    assert refused.status == 5  # nobody to ask
+    assert "2 keys and 1 TOTP seed would be moved" in refused.err
     assert keeper.snapshot() == before
     assert not folder.exists()
 
@@ -110,7 +114,7 @@ def test_every_item_moves_from_each_backend_to_each(
     assert config.startswith("# mine\ncache_ttl = '2h'\n")
     assert f"vault = '{folder}'\n" in config
     listed = run(keeper, "list", "--credentials")
-    assert listed.out.splitlines() == list(TEXTS)
+    assert listed.out.splitlines() == KEYS
     assert KEY_ID in run(keeper, "export", "one", "-n").out
     again = run(keeper, *words, "--yes")
     assert (again.status, again.out) == (0, "")
@@ -131,12 +135,20 @@ def test_a_folder_without_a_backend_gets_the_present_one(
 
 
 @pytest.fixture
-def file_keeper(tmp_path: Path) -> BackendMachine:
-    """A machine with the two items in a `file` vault."""
-    made = BackendMachine("file", tmp_path / "home", None)  # type: ignore[arg-type] # not for file
+def file_keeper(file_keeper: BackendMachine) -> BackendMachine:
+    """The same in a `file` vault alone."""
     for name, text in TEXTS.items():
-        made.put(name, text.encode())
-    return made
+        file_keeper.put(name, text.encode())
+    return file_keeper
+
+
+def test_the_new_vault_has_the_costs_that_are_given(file_keeper: BackendMachine) -> None:
+    folder = file_keeper.machine.home / "moved"
+    costs = ("--kdf-memory", "96", "--kdf-iterations", "2", "--kdf-lanes", "3")
+    assert run(file_keeper, "migrate", "--to", str(folder), "--yes", *costs).status == 0
+    (file,) = (folder / ".filevault/slots").iterdir()
+    slot = json.loads(file.read_bytes().partition(b"\n")[0])
+    assert (slot["memory_kib"], slot["iterations"], slot["lanes"]) == (96, 2, 3)
 
 
 def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) -> None:
@@ -239,12 +251,31 @@ def test_entries_of_others_stay_in_their_store(tmp_path: Path, keyrings: GpgHome
 def test_something_unknown_in_a_sealed_vault_is_not_left_behind_unseen(
     file_keeper: BackendMachine,
 ) -> None:
-    (file_keeper.root / "mfa").mkdir()
+    """A key's file where a seed belongs, and an item that is neither."""
     (file_keeper.root / "mfa/one.fv").write_bytes(file_keeper.path("one").read_bytes())
+    file_keeper.put("note", b"hunter2\n")
     done = run(file_keeper, "migrate", "--to", str(file_keeper.machine.home / "new"), "--yes")
     assert done.status == 12
     assert "mfa/one: failed" in done.out
+    assert "note: failed: it is no AWS key" in done.out
     assert file_keeper.path("one").exists()
+
+
+def test_a_seed_in_the_new_vault_is_not_overwritten(
+    keeper: BackendMachine, keyrings: GpgHomes
+) -> None:
+    folder = keeper.machine.home / "new"
+    keeper.machine.env |= {"FILEVAULT_PASSPHRASE": PASSPHRASE, **keyrings.jon.env()}
+    words = ("migrate", "--to", f"age:{folder}", "--no-passphrase", "--yes", "--keep")
+    assert run(keeper, *words).status == 0
+    keeper.put("mfa/jon", b"another\n")
+    done = run(keeper, *words)
+    assert done.status == 12
+    assert "mfa/jon: clash: the new vault has another item of that name" in done.out
+    other = opened(keeper, "age", folder, keyrings)
+    assert other.show("mfa/jon") == TEXTS["mfa/jon"].encode()
+    assert run(keeper, *words, "--force").status == 0
+    assert other.show("mfa/jon") == b"another\n"
 
 
 def test_sessions_are_dropped_and_obtained_again(plain: AwsMachine, tmp_path: Path) -> None:
@@ -287,6 +318,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "same folder": (("migrate", "--to", "age", "--yes", "--no-passphrase"), 3, "is a file vault"),
     "generate as JSON": (("migrate", "--to", "new", "--generate", "--json"), 2, "is no JSON"),
     "recipient for file": (("migrate", "--to", "new", "--recipient", "x", "--yes"), 2, "keyslots"),
+    "costs for age": (("migrate", "--to", "age:new", "--kdf-lanes", "1", "--yes"), 2, "file vault"),
     "no recipient": (("migrate", "--to", "pass:new", "--yes"), 2, "none is given"),
     "rename to itself": (("rename", "one", "one"), 2, "the old one"),
     "rename unknown": (("rename", "three", "four"), 4, "no key for 'three'"),
@@ -489,7 +521,7 @@ def test_what_is_one_file_is_neither_renamed_nor_moved(keeper: BackendMachine) -
     before = keeper.snapshot()
     done = run(keeper, "migrate", "--to", f"{keeper.kind}:{twin}", "--yes")
     assert done.status == 12, done
-    assert done.out.count("the same file in both vaults") == 2
+    assert done.out.count("the same file in both vaults") == len(TEXTS)
     assert keeper.snapshot() == before
 
 

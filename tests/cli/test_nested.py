@@ -15,7 +15,6 @@ from tests.worlds.machine import PASSPHRASE, ProcessResult
 
 SHOW = (sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))")
 BUNDLE = Path(botocore.__file__).with_name("cacert.pem")
-SESSION_AND_ROLE = ["GetSessionToken", "AssumeRole"]
 
 
 @pytest.fixture

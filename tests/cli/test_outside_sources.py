@@ -13,10 +13,9 @@ from tests.conditions.tools import tool
 from tests.fakes import FakeAws, Fault
 from tests.fakes.ci import FakeCi
 from tests.samples import JON
-from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.in_process import InProcess
-from tests.worlds.key_cache import KeyCacheMachine
+from tests.worlds.key_cache import key_cache_machine
 from tests.worlds.machine import PASSPHRASE, Machine
 from tests.worlds.pass_store import GpgHome
 
@@ -116,14 +115,12 @@ def test_a_key_with_a_passphrase_is_not_asked_for(
 
 def test_what_is_unlocked_keeps_their_sessions(job: Job) -> None:
     machine = job.configure(f"web_identity_token_file = {job.file}").machine
-    with short_folder() as runtime:
-        desk = KeyCacheMachine(machine, job.aws, "agent", runtime)
+    with key_cache_machine(machine, job.aws, "agent") as desk:
         desk.prepare("init")
         desk.unlock("--ttl", "1m")
         for _ in range(2):
             assert machine.ok("export", "ci").err == ""
         assert job.aws.actions() == ["AssumeRoleWithWebIdentity"]
-        desk.leave()
 
 
 def test_the_command_gets_no_token(job: Job, github: FakeCi) -> None:

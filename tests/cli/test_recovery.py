@@ -114,10 +114,48 @@ def test_words_on_paper_bring_back_a_vault_whose_passphrase_is_lost(stored: Mach
     assert [reads(stored, each) for each in (words, NEW, PASSPHRASE)] == [True, True, False]
 
 
-def test_changing_the_passphrase_with_the_words_would_use_them_up(stored: Machine) -> None:
+def test_a_change_of_the_passphrase_uses_up_the_words_only_after_a_yes(stored: Machine) -> None:
     words = words_of(stored)
-    typed(stored, "filevault passphrase", [opening(words), *TYPES_NEW])
+    slot = slot_ids(stored)["recovery"]
+    asked = "Replace it, so that it opens nothing any more"
+    line = "filevault passphrase"
+    declined = typed(stored, line, [opening(words), TypedAnswer(asked, "n")])
+    assert f"keyslot {slot} (argon2id" in declined.tty
+    assert "'recovery')" in declined.tty
+    assert "nothing was changed; filevault slot add keeps that passphrase" in declined.err
+    for env in ({}, {"FILEVAULT_NEW_PASSPHRASE": NEW}):
+        refused = stored.run("passphrase", env={"FILEVAULT_PASSPHRASE": words, **env})
+        assert refused.status == 5
+        assert f"--slot {slot} replaces it; filevault slot add keeps it" in refused.err
+    assert [reads(stored, each) for each in (words, NEW, PASSPHRASE)] == [True, False, True]
+    typed(stored, line, [opening(words), TypedAnswer(asked, "y"), *TYPES_NEW])
     assert [reads(stored, each) for each in (words, NEW, PASSPHRASE)] == [False, True, True]
+
+
+@pytest.mark.parametrize("given", [(), ("--slot", "SLOT")], ids=["asks", "--slot"])
+def test_a_change_of_ones_own_passphrase_leaves_the_words(
+    stored: Machine, given: Sequence[str]
+) -> None:
+    words, own = words_of(stored), slot_ids(stored)[""]
+    env = {"FILEVAULT_PASSPHRASE": PASSPHRASE, "FILEVAULT_NEW_PASSPHRASE": NEW}
+    argv = ("passphrase", *(own if each == "SLOT" else each for each in given))
+    if given:
+        stored.ok(*argv, env=env)
+    else:
+        stored.on_terminal(*argv, env=env, answers=[TypedAnswer(f"opens keyslot {own}", "y")])
+    assert [reads(stored, each) for each in (words, NEW, PASSPHRASE)] == [True, True, False]
+
+
+def test_words_that_are_the_only_passphrase_beside_a_key_file_are_asked_about(
+    machine: Machine,
+) -> None:
+    """A service's vault: nobody types a passphrase there but the one on paper."""
+    machine.ok("init", "--new-key-file", "machine.key", "--no-passphrase")
+    made = machine.ok("--key-file", "machine.key", "slot", "add", "--generate", "--label", "paper")
+    words = re.findall(r"^passphrase: (\S+)$", made.out, re.MULTILINE)[0]
+    env = {"FILEVAULT_PASSPHRASE": words, "FILEVAULT_NEW_PASSPHRASE": NEW}
+    refused = machine.run("passphrase", env=env)
+    assert (refused.status, "'paper'" in refused.err) == (5, True)
 
 
 def test_without_any_way_in_a_new_vault_takes_the_place(stored: Machine) -> None:

@@ -497,7 +497,8 @@ def both_change_the_same_passphrase(clones: Clones) -> None:
     assert clones.sync(clones.one, clones.two).returncode == 0
     for number, machine in enumerate((clones.one, clones.two)):
         new = {"FILEVAULT_NEW_PASSPHRASE": f"the passphrase of machine {number}"}
-        machine.ok("passphrase", env=WITH_NEW | new)
+        line = machine.ok("slot", "list").out.partition("'xxx")[0].splitlines()[-1]
+        machine.ok("passphrase", "--slot", line.split()[0], env=WITH_NEW | new)
 
 
 def all_three_open(clones: Clones) -> None:

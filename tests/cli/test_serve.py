@@ -22,7 +22,7 @@ from tests.conditions.other_user import NOBODY, as_user, needs_root
 from tests.conditions.two_machines import two_machines
 from tests.interop.recorder import Recorder
 from tests.worlds.aws_machine import REGION, AwsMachine
-from tests.worlds.served_command import TIMEOUT, children, has_ended
+from tests.worlds.serving_process import TIMEOUT, children, has_ended
 from tests.worlds.standing_server import StandingServer
 
 
@@ -360,12 +360,79 @@ def test_five_profiles_stay_small_over_ten_renewals(ready: AwsMachine) -> None:
         last = _resident(server.process.pid)
         assert last <= 32 << 10, last
         assert last <= first * 1.1, (first, last)
+    code = "import boto3; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert last <= 0.4 * _resident(other.pid), (last, _resident(other.pid))
+        other.communicate(b"\n")
 
 
 def _resident(pid: int) -> int:
     """Return KiB."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
+
+
+def test_the_serving_process_has_neither_the_passphrase_nor_what_opens_a_vault(
+    ready: AwsMachine,
+) -> None:
+    """It is another program in the same process."""
+    with StandingServer(ready.machine, "admin") as server:
+        assert server.get("admin").status == 200
+        folder = Path(f"/proc/{server.process.pid}")
+        environment = (folder / "environ").read_text()
+        assert "HOME=" in environment
+        assert "PASSPHRASE" not in environment
+        assert "libcrypto" not in (folder / "maps").read_text()
+        assert "admin" in (folder / "cmdline").read_text().split("\0")
+        assert (folder / "comm").read_text() == "filevault\n"
+        links = [os.readlink(each) for each in (folder / "fd").iterdir()]
+        assert not [each for each in links if "memfd" in each]
+
+
+# Waits in the second program of the process, before it handles a signal.
+BETWEEN = """
+import os, sys, time
+if any(word.startswith("__state=") for word in sys.orig_argv):
+    open(os.environ["HOME"] + "/between", "w").close()
+    while os.path.exists(os.environ["HOME"] + "/between"):
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_it_becomes_the_serving_process_is_not_lost(
+    ready: AwsMachine, number: signal.Signals
+) -> None:
+    machine, path = ready.machine, ready.machine.home / "token"
+    (machine.home / "sitecustomize.py").write_text(BETWEEN)
+    env: dict[str, str | None] = {"PYTHONPATH": str(machine.home)}
+    with machine.popen("serve", "--token-file", str(path), "admin", env=env) as process:
+        deadline = time.monotonic() + TIMEOUT
+        while not (machine.home / "between").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        machine.config.write_text("[profile admin]\nrole_arn\n")
+        process.send_signal(number)
+        (machine.home / "between").unlink()
+        if number == signal.SIGHUP:
+            assert process.stderr is not None
+            assert b"the configuration is not used" in process.stderr.readline()
+            process.terminate()
+        assert process.wait(TIMEOUT) == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("word", ["__state=", "__state=x", "__state=99", "__state=0", "__state=²"])
+def test_the_word_for_the_serving_process_is_of_no_use_to_others(
+    ready: AwsMachine, word: str
+) -> None:
+    ran = ready.machine.run("serve", word, "admin", stdin=b'{"profiles": [1]}')
+    assert (ran.status, ran.out) == (2, "")
+    assert "serve was started as no other program starts it" in ran.err
 
 
 def test_a_request_at_the_end_is_still_answered(ready: AwsMachine) -> None:

@@ -15,19 +15,13 @@ from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.samples import ANN, JON, KEY_ID, LINES, SECRET
 from tests.worlds.age_store import new_identity
-from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.backend_machine import BackendMachine, GpgHomes
 from tests.worlds.machine import ON_STDERR, Machine, TypedAnswer
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import pass_machine
 
 ADD = ("--stdin", "--no-config")
 WRITERS = 8
-
-
-@pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
-    tool("age")
-    return BackendMachine(request.param, tmp_path / "home", keyrings)
 
 
 def with_role(keeper: BackendMachine, aws: FakeAws) -> BackendMachine:

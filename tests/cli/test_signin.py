@@ -80,7 +80,7 @@ def test_the_wait_for_the_browser_ends_with_its_time(logins: LoginMachine) -> No
     env: dict[str, str | None] = {"BROWSER": "/bin/false"}
     result = logins.machine.run("signin", "console", env=env)
     assert (result.status, result.out) == (8, "")
-    assert "nobody signed in for profile 'console' within" in result.err
+    assert "there was no sign-in for profile 'console' within" in result.err
     assert "--remote needs no browser on this machine" in result.err
     assert logins.aws.actions() == []
 
@@ -141,7 +141,7 @@ def test_a_wrong_code_on_the_terminal_may_be_tried_again_three_times(logins: Log
 def test_nobody_and_no_code_is_an_error_at_once(logins: LoginMachine) -> None:
     result = logins.machine.run("signin", "console", "--remote")
     assert result.status == 5
-    assert "nobody can be asked for the code" in result.err
+    assert "the code cannot be asked for" in result.err
     assert logins.aws.actions() == []
 
 

@@ -242,11 +242,12 @@ def test_a_changed_passphrase_is_the_only_one(work_vault: Machine) -> None:
 
 
 def test_no_keyslot_is_left_that_the_old_passphrase_opens(work_vault: Machine) -> None:
+    (own,) = ids(work_vault)
     work_vault.ok("slot", "add", "--label", "twin", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
     work_vault.ok(
         "slot", "add", "--label", "other", env={"FILEVAULT_NEW_PASSPHRASE": "a third one here"}
     )
-    done = work_vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    done = work_vault.ok("passphrase", "--slot", own, env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     assert re.search(
         r"the old passphrase opened keyslot [0-9a-f]{16}.*: it is deleted$", done.err, re.MULTILINE
     )

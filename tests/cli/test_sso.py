@@ -380,8 +380,44 @@ def test_logout_ends_the_session_at_aws_and_deletes_everything_here(scene: SsoMa
     assert result.out == "Signed out of SSO session 'work'; 1 session deleted.\n"
     assert scene.aws.sso.access[token].portal.ends == 0.0
     assert scene.machine.run("export", "dev").status == 8
-    assert scene.machine.ok("sso", "logout", "work").out.startswith("Nobody was signed in")
+    assert scene.machine.ok("sso", "logout", "work").out.startswith("There was no sign-in")
     assert not list(scene.machine.state.glob("*/sso/*-token.fvs"))
+
+
+def test_logout_deletes_the_sessions_of_every_name_of_the_start_url(scene: SsoMachine) -> None:
+    """Two sections with one start URL share the sign-in, and so do profiles without a section."""
+    config = scene.machine.config
+    section, profile = CONFIG.partition("[profile chained]")[0].split("[profile dev]")
+    second = section.replace("sso-session work", "sso-session second")
+    other = second.replace("sso-session second", "sso-session other").replace(
+        "{start}", "{start}/2"
+    )
+    more = f"{second}[profile also]{profile.replace('= work', '= second')}{other}"
+    text = more.format(start=START_URL, url=scene.aws.url)
+    config.write_text(f"{config.read_text()}\n{text}")
+    scene.sign_in()
+    for each in ("dev", "also", "inline"):
+        scene.machine.ok("export", each)
+    assert scene.aws.actions() == ["GetRoleCredentials"] * 3
+    result = scene.machine.ok("sso", "logout", "second")
+    assert result.out == "Signed out of SSO session 'second'; 3 sessions deleted.\n"
+    assert not list(scene.machine.state.glob("*/sessions/*/*"))
+    assert not list(scene.machine.state.glob("*/sso/*-token.fvs"))
+
+
+def test_cache_sso_refresh_in_config_toml_keeps_no_refresh_token(scene: SsoMachine) -> None:
+    toml = scene.machine.home / ".config/filevault/config.toml"
+    toml.parent.mkdir(parents=True)
+    scene.sign_in()
+    toml.write_text("cache_sso_refresh = false\n")
+    scene.machine.ok("export", "dev", "--refresh")
+    assert "sso:work:renewable" not in scene.machine.ok("list").out
+    scene.machine.advance(3700)
+    scene.aws.clock.advance(3700)
+    assert "the sign-in has ended" in scene.machine.run("export", "dev", "--refresh").err
+    scene.aws.sso.confirm_after = 1
+    assert " until 20" in scene.machine.ok("sso", "login", "work").out
+    assert scene.aws.actions().count("CreateToken") == 1
 
 
 def test_logout_without_a_network_says_what_is_left(scene: SsoMachine) -> None:

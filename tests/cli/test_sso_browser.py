@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -13,21 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_sso import SsoMachine
-from tests.conditions.tools import tool
 from tests.fakes import FakeAws
+from tests.worlds.chromium import Chromium
 from tests.worlds.machine import TIMEOUT, Machine, ProcessResult
 
 REGISTERED = ["RegisterClient"]
 BROWSER = ["Authorize", "Authorize", "CreateToken"]
-CHROMIUM = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--no-proxy-server",
-)
 
 # It plays a browser: opens the page, presses the button, and follows the redirection.
 PLAYED = """#!{python}
@@ -58,10 +48,9 @@ class Desktop:
         text = PLAYED.format(python=sys.executable) + script
         self._write("xdg-open", text)
 
-    def opens_chromium(self, profile: Path) -> None:
-        """Let Chromium open addresses; its process id is noted."""
-        words = " ".join([tool("chromium"), *CHROMIUM, f"--user-data-dir={profile}"])
-        self._write("xdg-open", f'#!/bin/sh\necho $$ >{profile}.pid\nexec {words} "$1"\n')
+    def opens_chromium(self, chromium: Chromium) -> None:
+        """Let Chromium open addresses."""
+        self._write("xdg-open", chromium.opener())
 
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -83,16 +72,14 @@ def desktop(quick_machine: Machine, aws: FakeAws) -> Desktop:
 
 
 @pytest.fixture
-def chromium(tmp_path: Path) -> Iterator[Path]:
-    """The folder of a Chromium's profile; the process is ended afterwards."""
-    tool("chromium")
-    profile = tmp_path / "chromium"
-    yield profile
-    with contextlib.suppress(OSError, ValueError):
-        os.killpg(int(Path(f"{profile}.pid").read_text()), signal.SIGKILL)
+def chromium(tmp_path: Path) -> Iterator[Chromium]:
+    """A browser, which is ended afterwards."""
+    made = Chromium(tmp_path)
+    yield made
+    made.close()
 
 
-def test_chromium_signs_in_with_a_code_and_pkce(desktop: Desktop, chromium: Path) -> None:
+def test_chromium_signs_in_with_a_code_and_pkce(desktop: Desktop, chromium: Chromium) -> None:
     desktop.opens_chromium(chromium)
     result = desktop.login()
     assert result.status == 0, result
@@ -102,9 +89,8 @@ def test_chromium_signs_in_with_a_code_and_pkce(desktop: Desktop, chromium: Path
     assert client.redirect == "http://127.0.0.1/oauth/callback"
 
 
-def test_chromium_confirms_the_code_of_a_device(desktop: Desktop, chromium: Path) -> None:
+def test_chromium_confirms_the_code_of_a_device(desktop: Desktop, chromium: Chromium) -> None:
     scene = desktop.scene
-    program = [tool("chromium"), *CHROMIUM, f"--user-data-dir={chromium}"]
     started: list[subprocess.Popen[bytes]] = []
 
     def watch(action: str) -> None:
@@ -113,7 +99,7 @@ def test_chromium_confirms_the_code_of_a_device(desktop: Desktop, chromium: Path
             link = f"{scene.aws.url}/device?user_code={device.user_code}&click=confirm"
             started.append(
                 subprocess.Popen(
-                    [*program, link], start_new_session=True, stderr=subprocess.DEVNULL
+                    [*chromium.words, link], start_new_session=True, stderr=subprocess.DEVNULL
                 )
             )
 

@@ -11,8 +11,7 @@ import pytest
 
 from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.fakes import FakeAws
-from tests.worlds.agent import short_folder
-from tests.worlds.key_cache import KeyCacheMachine
+from tests.worlds.key_cache import key_cache_machine
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,8 +49,7 @@ def test_each_line_of_the_page_is_typed_and_asks_what_the_page_shows(
     aws.add_role("admin", trusts=[user], require_mfa=True)
     machine.env |= {"AWS_ENDPOINT_URL": aws.url, "AWS_ENDPOINT_URL_SIGNIN": aws.url}
     lines = 0
-    with short_folder() as runtime:
-        desk = KeyCacheMachine(machine, aws, "kernel", runtime)
+    with key_cache_machine(machine, aws, "kernel") as desk:
         for kind, text, questions in steps(TUTORIAL if page == "tutorial" else TOUR + MORNING):
             text = text.replace(*ACCOUNT)
             if kind == "ini":
@@ -76,5 +74,4 @@ def test_each_line_of_the_page_is_typed_and_asks_what_the_page_shows(
             assert QUESTIONS.findall(result.tty.replace("\r", "")) == questions, (text, result)
             desk.wait(31)  # a code serves once
             lines += 1
-        desk.leave()
     assert lines >= 9

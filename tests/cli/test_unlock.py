@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -13,14 +13,12 @@ from filevault.backends.values import Secret
 from filevault.cli.command import COMMANDS
 from filevault.errors import IntegrityError, LockedError
 from filevault.system.files import Folder
-from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.fakes import FakeAws, User
 from tests.fakes.identity_center import START_URL
 from tests.samples import EXAMPLE_ID, OTHER_ID, OTHER_SECRET, SECRET
-from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.file_vault import opened
-from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine
+from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine, key_cache_machine
 from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import ON_STDERR, PASSPHRASE, Machine, TypedAnswer
 
@@ -28,20 +26,15 @@ HOUR = 3600
 MINUTE = 60
 RUNS = 40
 STEP = 690  # seconds: forty runs in 7 h 29 min. The last quarter of an hour is not handed out
-PLACES = [pytest.param("kernel", marks=needs_kernel_keyring), "agent"]
-WAYS = ("setsid", "new session keyring", "cron", "terminal")
+# Two of the ways start a new interpreter, thirty times as slow as a copy: one in ten each.
+WAYS = ("setsid", "new session keyring", "cron", "terminal", *("setsid", "terminal") * 3)
 
 
-@pytest.fixture(params=PLACES)
-def desk(
-    machine: Machine, aws: FakeAws, request: pytest.FixtureRequest
-) -> Iterator[KeyCacheMachine]:
+@pytest.fixture
+def desk(empty_desk: KeyCacheMachine) -> KeyCacheMachine:
     """A vault with the keys of `jon`, who has an MFA device, and of `bot`, who has none."""
-    with short_folder() as runtime:
-        desk = KeyCacheMachine(machine, aws, request.param, runtime)
-        furnish(desk)
-        yield desk
-        desk.leave()
+    furnish(empty_desk)
+    return empty_desk
 
 
 def furnish(desk: KeyCacheMachine) -> None:
@@ -158,8 +151,7 @@ def test_every_command_is_known_to_open_the_vault_or_not() -> None:
 def test_a_passphrase_typed_into_any_command_holds_the_session_key(
     machine: Machine, aws: FakeAws
 ) -> None:
-    with short_folder() as runtime:
-        desk = KeyCacheMachine(machine, aws, "agent", runtime)
+    with key_cache_machine(machine, aws, "agent") as desk:
         furnish(desk)
         machine.ok("agent")
         machine.env["BROWSER"] = BROWSER
@@ -183,7 +175,6 @@ def test_a_passphrase_typed_into_any_command_holds_the_session_key(
             assert desk.held() == ["session"], name
             machine.ok("lock")
             assert desk.held() == []
-        desk.leave()
 
 
 def test_a_vault_that_was_moved_leaves_no_key_behind(desk: KeyCacheMachine) -> None:

@@ -24,8 +24,7 @@ from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyrin
 from tests.conditions.other_user import NOBODY, as_user, needs_root
 from tests.fakes import FakeAws
 from tests.samples import KEY_ID, LINES, SECRET
-from tests.worlds.agent import short_folder
-from tests.worlds.key_cache import KeyCacheMachine
+from tests.worlds.key_cache import KeyCacheMachine, key_cache_machine
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 
 EXPORT = ("export", "work", "-n", "--region", "eu-west-1")
@@ -33,33 +32,24 @@ SEARCH, READ = 10, 11  # linux/keyctl.h
 USER_KEYRING = -4
 
 
-@contextlib.contextmanager
-def furnished(machine: Machine, aws: FakeAws, place: str) -> Iterator[KeyCacheMachine]:
-    """A vault with one key."""
-    with short_folder() as runtime:
-        desk = KeyCacheMachine(machine, aws, place, runtime)
-        desk.prepare("init")
-        desk.prepare("add", "work", "--stdin", "--no-config", stdin=LINES)
-        try:
-            yield desk
-        finally:
-            desk.leave()
+def furnished(desk: KeyCacheMachine) -> KeyCacheMachine:
+    """Make a vault with one key."""
+    desk.prepare("init")
+    desk.prepare("add", "work", "--stdin", "--no-config", stdin=LINES)
+    return desk
 
 
-@pytest.fixture(params=[pytest.param("kernel", marks=needs_kernel_keyring), "agent"])
-def desk(
-    machine: Machine, aws: FakeAws, request: pytest.FixtureRequest
-) -> Iterator[KeyCacheMachine]:
+@pytest.fixture
+def desk(empty_desk: KeyCacheMachine) -> KeyCacheMachine:
     """A machine with a vault."""
-    with furnished(machine, aws, request.param) as desk:
-        yield desk
+    return furnished(empty_desk)
 
 
 @pytest.fixture
 def job(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     """The same, where keys are held by agents alone."""
-    with furnished(machine, aws, "agent") as desk:
-        yield desk
+    with key_cache_machine(machine, aws, "agent") as desk:
+        yield furnished(desk)
 
 
 def gone(pid: int) -> bool:
@@ -210,8 +200,8 @@ def test_another_user_reads_no_key_in_the_kernel(machine: Machine, aws: FakeAws)
         except OSError as error:
             return os.strerror(error.errno or 0)
 
-    with furnished(machine, aws, "kernel") as desk:
-        desk.prepare("unlock")
+    with key_cache_machine(machine, aws, "kernel") as desk:
+        furnished(desk).prepare("unlock")
         (state,) = desk.states
         key = key_number(state)
         assert as_user(0, read).endswith(" bytes")

@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.conditions.tools import tool
-from tests.fakes import FakeAws, User
+from tests.fakes import User
 from tests.samples import JON
 from tests.worlds.age_store import new_identity, protect, protect_file
-from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine
-from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.machine import PASSPHRASE, TypedAnswer
 from tests.worlds.pass_store import GpgHome
 
-PLACES = [pytest.param("kernel", marks=needs_kernel_keyring), "agent"]
 HOUR = 3600
 
 
@@ -33,20 +30,16 @@ def passphrase_gpg() -> Iterator[GpgHome]:
     home.close()
 
 
-@pytest.fixture(params=PLACES)
-def desk(
-    machine: Machine, aws: FakeAws, request: pytest.FixtureRequest
-) -> Iterator[KeyCacheMachine]:
+@pytest.fixture
+def desk(empty_desk: KeyCacheMachine) -> KeyCacheMachine:
     """A machine without a vault; `jon` has an MFA device."""
-    with short_folder() as runtime:
-        desk = KeyCacheMachine(machine, aws, request.param, runtime)
-        jon = aws.add_user("jon", mfa=True)
-        machine.write_config(
-            f"[profile jon]\nregion = {REGION}\nendpoint_url = {aws.url}\n"
-            f"mfa_serial = {jon.mfa_serial}\n"
-        )
-        yield desk
-        desk.leave()
+    aws = empty_desk.aws
+    jon = aws.add_user("jon", mfa=True)
+    empty_desk.machine.write_config(
+        f"[profile jon]\nregion = {REGION}\nendpoint_url = {aws.url}\n"
+        f"mfa_serial = {jon.mfa_serial}\n"
+    )
+    return empty_desk
 
 
 def store(desk: KeyCacheMachine, jon: User, name: str = "jon") -> None:

@@ -18,22 +18,20 @@ from tests.worlds.in_process import InProcess, InProcessResult
 FINE = f"{SECRET}\naws_access_key_id: AKIAQNZGKIQY56JQ7WML\nfilevault: 1 name=two\n"
 
 
-@pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
-    """A machine with two keys in a vault of each backend."""
-    made = BackendMachine(request.param, tmp_path / "home", keyrings)
-    made.add("one")
-    made.add("two")
-    return made
+@pytest.fixture
+def keeper(keeper: BackendMachine) -> BackendMachine:
+    """A machine with two keys, in a vault of each backend."""
+    keeper.add("one")
+    keeper.add("two")
+    return keeper
 
 
 @pytest.fixture
-def file_keeper(tmp_path: Path) -> BackendMachine:
-    """A machine with two keys in a `file` vault."""
-    made = BackendMachine("file", tmp_path / "home", None)  # type: ignore[arg-type] # not for file
-    made.add("one")
-    made.add("two")
-    return made
+def file_keeper(file_keeper: BackendMachine) -> BackendMachine:
+    """The same in a `file` vault alone."""
+    file_keeper.add("one")
+    file_keeper.add("two")
+    return file_keeper
 
 
 def run(keeper: BackendMachine, *argv: str, **env: str | None) -> InProcessResult:

@@ -53,8 +53,6 @@ class FakeAws:
             **dict.fromkeys(PATHS, self.sso),
         }
         """By path."""
-        self.defects: list[BaseException] = []
-        """Exceptions that should not have happened: bugs of the fake."""
         self.add_user = self.directory.add_user
         self.add_role = self.directory.add_role
         self.add_access_key = self.directory.add_access_key
@@ -66,9 +64,10 @@ class FakeAws:
         self._state_lock = threading.RLock()
         self._book_lock = threading.Lock()
         self._control = Control(self)
-        self._server = FakeServer(port, self._respond, self.defects.append, self.clock)
+        self._server = FakeServer(self._respond, port=port, clock=self.clock)
+        self.defects = self._server.defects
+        """Exceptions that should not have happened: bugs of the fake."""
         self.sso.region_url = self.url
-        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -133,20 +132,13 @@ class FakeAws:
 
     def start(self) -> Self:
         """Serve from a thread of its own."""
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), name="fake-aws", daemon=True
-        )
-        self._thread.start()
+        self._server.start()
         return self
 
     def close(self) -> None:
         """Stop serving and end every connection and stall."""
         self.faults.clear()
-        if self._thread is not None:
-            self._server.shutdown()
-            self._thread.join()
-            self._thread = None
-        self._server.server_close()
+        self._server.close()
 
     def __enter__(self) -> Self:
         return self.start()

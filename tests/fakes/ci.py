@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
-from types import TracebackType
-from typing import Self
 from urllib.parse import parse_qs
 
 from tests.fakes.identity_provider import IdentityProvider
@@ -17,10 +14,11 @@ GITHUB = "/run/idtoken"
 JOB = "0183c4e6-c88c-xxxx-b15e-7801077a9181"
 
 
-class FakeCi:
+class FakeCi(FakeServer):
     """A loopback server; `subject` is the job's identity, `secret` what lets the job ask."""
 
     def __init__(self, provider: IdentityProvider, subject: str) -> None:
+        super().__init__(self._respond)
         self.provider = provider
         self.subject = subject
         self.secret = secrets.token_urlsafe(24)
@@ -29,16 +27,6 @@ class FakeCi:
         """Answers that come first, without a body."""
         self.raw: bytes | None = None
         """Is answered in place of a token, if set."""
-        self.defects: list[BaseException] = []
-        self._server = FakeServer(0, self._respond, self.defects.append)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
-
-    @property
-    def url(self) -> str:
-        """Return the server's address."""
-        return self._server.url
 
     def github(self) -> dict[str, str]:
         """Return the variables that GitHub Actions sets."""
@@ -55,20 +43,6 @@ class FakeCi:
             "BUILDKITE_JOB_ID": JOB,
             "BUILDKITE_AGENT_ACCESS_TOKEN": self.secret,
         }
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def _respond(self, request: HttpRequest) -> HttpAnswer:
         self.requests.append(request)

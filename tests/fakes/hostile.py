@@ -142,8 +142,8 @@ STRUCTURES: dict[str, Fault] = {
 }
 
 
-def _failure(inside: bytes, status: int = 400) -> Fault:
-    return rewrite(lambda _: b"<ErrorResponse>" + inside + b"</ErrorResponse>", status)
+def _failure(inside: bytes) -> Fault:
+    return rewrite(lambda _: b"<ErrorResponse>" + inside + b"</ErrorResponse>", 400)
 
 
 ERRORS: dict[str, Fault] = {

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
-from types import TracebackType
-from typing import Self
 
 from tests.fakes.clock import Clock, iso
 from tests.fakes.identities import Session
@@ -18,52 +15,28 @@ _PLAIN = "/latest/meta-data/iam/security-credentials/"
 _TTL = "x-aws-ec2-metadata-token-ttl-seconds"
 
 
-class FakeMetadata:
+class FakeMetadata(FakeServer):
     """A loopback server that is both; `session` has the credentials that it gives.
 
     `role` is the role's name, `extended` whether the newer path is there, `authorization` what
     requests to the container's endpoint must present. `overrides` answers a path with a status.
     """
 
-    def __init__(self, session: Session, clock: Clock, *, role: str = "machine") -> None:
+    def __init__(self, session: Session, clock: Clock) -> None:
+        super().__init__(self._respond, clock=clock)
         self.session = session
-        self.role = role
+        self.role = "machine"
         self.extended = True
         self.authorization = ""
         self.overrides: dict[str, int] = {}
         self.code = "Success"
         self.requests: list[tuple[str, str]] = []
-        self.defects: list[BaseException] = []
         self.tokens: set[str] = set()
-        self._clock = clock
-        self._server = FakeServer(0, self._respond, self.defects.append)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
-
-    @property
-    def url(self) -> str:
-        """Return the server's address."""
-        return self._server.url
 
     @property
     def container(self) -> str:
         """Return the address of the container's credentials."""
         return f"{self.url}/v2/credentials/4a1b"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def _respond(self, request: HttpRequest) -> HttpAnswer:
         self.requests.append((request.method, request.path))
@@ -102,7 +75,7 @@ class FakeMetadata:
     def _instance(self, *, with_account: bool) -> HttpAnswer:
         document = {
             "Code": self.code,
-            "LastUpdated": iso(self._clock()),
+            "LastUpdated": iso(self.clock()),
             "Type": "AWS-HMAC",
             "AccessKeyId": self.session.access_key_id,
             "SecretAccessKey": self.session.secret_access_key,

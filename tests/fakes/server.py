@@ -1,46 +1,80 @@
-"""A threaded HTTP/1.1 server on loopback, and nothing about AWS."""
+"""A threaded HTTP/1.1 server on loopback, the one that every stand-in uses."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import socketserver
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 from tests.fakes.wire import HttpAnswer, HttpRequest
 
 LARGEST_BODY = 1 << 20
 
 Respond = Callable[[HttpRequest], HttpAnswer | None]
-Report = Callable[[BaseException], None]
 
 
 class FakeServer(ThreadingHTTPServer):
-    """Answer requests with `respond`, whose None drops the connection."""
+    """Answers requests with `respond`, whose None drops the connection; a context manager.
+
+    It serves from a thread between `start` and `close`. `defects` are the exceptions of
+    `respond`: bugs of a test. With `tls` clients must speak TLS.
+    """
 
     daemon_threads = True
     request_queue_size = 256
     allow_reuse_address = True
 
     def __init__(
-        self, port: int, respond: Respond, report: Report, clock: Callable[[], float] = time.time
+        self,
+        respond: Respond,
+        *,
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.respond = respond
         self.clock = clock
-        self._report = report
+        self.defects: list[BaseException] = []
+        self._thread: threading.Thread | None = None
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
         super().__init__(("127.0.0.1", port), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
 
     @property
     def url(self) -> str:
         """Return the server's address."""
         return f"http://127.0.0.1:{self.server_port}"
+
+    def start(self) -> Self:
+        """Serve from a thread."""
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(0.02,), name="fake-server", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop serving, and end every connection."""
+        if self._thread is not None:
+            self.shutdown()
+            self._thread.join()
+            self._thread = None
+        self.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def server_bind(self) -> None:
         """Bind without the name look-up that HTTPServer makes."""
@@ -74,7 +108,7 @@ class FakeServer(ThreadingHTTPServer):
         """Report defects of the fake; clients that went away are none."""
         error = sys.exception()
         if error is not None and not isinstance(error, ConnectionError | TimeoutError):
-            self._report(error)
+            self.defects.append(error)
 
 
 class _Handler(BaseHTTPRequestHandler):

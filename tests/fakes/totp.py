@@ -30,11 +30,11 @@ def step_of(at: float) -> int:
     return int(at // STEP_SECONDS)
 
 
-def matching_steps(seed: bytes, code: str, at: float, window: int = 1) -> list[int]:
-    """List the steps within the window around a time whose code this is, oldest first."""
+def matching_steps(seed: bytes, code: str, at: float) -> list[int]:
+    """List the steps, of a time and next to it, whose code this is, oldest first."""
     now = step_of(at)
     return [
         step
-        for step in range(max(now - window, 0), now + window + 1)
+        for step in range(max(now - 1, 0), now + 2)
         if hmac.compare_digest(hotp(seed, step), code)
     ]

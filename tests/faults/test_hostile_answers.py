@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from filevault.aws import clients, sts
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.aws.exchange import MAX_BODY, InvalidAnswerError, check_levels
@@ -44,32 +45,28 @@ class HostileCaller:
         aws.trust_web_identity(role, self.provider, "job")
         self.key = Credentials(self.user.access_key_id, self.user.secret_access_key)
         self.clients = Clients(deadline=deadline, persistent=False)
-        self.at = Endpoint("eu-west-1", aws.url)
+        self.caller = Caller(self.clients, Endpoint("eu-west-1", aws.url), self.key, SUBJECT)
 
     def keys(self) -> AccessKeys:
-        return AccessKeys(self.clients, self.at, self.key, None, SUBJECT)
+        return AccessKeys(self.caller, None)
 
     def call(self, operation: str) -> Any:
         return CALLS[operation](self)
 
     def session(self) -> Credentials:
-        return sts.get_session_token(
-            self.clients, self.at, self.key, duration=900, mfa=None, subject=SUBJECT
-        )
+        return sts.get_session_token(self.caller, duration=900, mfa=None)
 
     def role(self) -> Credentials:
         request = sts.RoleRequest(ROLE, "me", 900)
-        return sts.assume_role(self.clients, self.at, self.key, request, mfa=None, subject=SUBJECT)
+        return sts.assume_role(self.caller, request, mfa=None)
 
     def web_identity(self) -> Credentials:
         token = self.provider.issue("job")
         request = sts.WebIdentityRequest(ROLE, "me", token, 900)
-        return sts.assume_role_with_web_identity(self.clients, self.at, request, subject=SUBJECT)
+        return sts.assume_role_with_web_identity(self.caller._replace(credentials=None), request)
 
     def federated(self) -> Credentials:
-        return sts.get_federation_token(
-            self.clients, self.at, self.key, name="jon", duration=900, subject=SUBJECT
-        )
+        return sts.get_federation_token(self.caller, name="jon", duration=900)
 
     def sign_in(self) -> Any:
         session = self.role()
@@ -82,9 +79,7 @@ CALLS: dict[str, Callable[[HostileCaller], Any]] = {
     "AssumeRole": HostileCaller.role,
     "AssumeRoleWithWebIdentity": HostileCaller.web_identity,
     "GetFederationToken": HostileCaller.federated,
-    "GetCallerIdentity": lambda caller: sts.get_caller_identity(
-        caller.clients, caller.at, caller.key, subject=SUBJECT
-    ),
+    "GetCallerIdentity": lambda caller: sts.get_caller_identity(caller.caller),
     "CreateAccessKey": lambda caller: caller.keys().create(),
     "ListAccessKeys": lambda caller: caller.keys().listed(),
     "UpdateAccessKey": lambda caller: caller.keys().deactivate(caller.key.access_key_id),

@@ -21,6 +21,7 @@ from tests.worlds.in_process import InProcess, calm
 from tests.worlds.machine import Machine
 
 WRITERS = 8
+WIDTH = 6
 TIMEOUT = 90.0
 
 
@@ -271,12 +272,12 @@ class ParallelRounds:
             assert "changed by another process" in err, err
         assert "damaged" not in err, err
 
-    def go_on(self, seconds: float, width: int = 6) -> None:
+    def go_on(self, seconds: float) -> None:
         running: list[tuple[subprocess.Popen[bytes], float | None]] = []
         until = time.monotonic() + seconds
         with contextlib.ExitStack() as stack:
             while time.monotonic() < until or running:
-                while len(running) < width and time.monotonic() < until:
+                while len(running) < WIDTH and time.monotonic() < until:
                     process = stack.enter_context(self.start())
                     death = None
                     if self.chance.random() < 0.25:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from tests.fakes.server import FakeServer
@@ -44,43 +43,22 @@ class Seen(NamedTuple):
     token: str
 
 
-class Recorder:
+class Recorder(FakeServer):
     """Answers S3, STS, DynamoDB, Bedrock, and a machine's or container's role.
 
     `secrets` has the secret of each key id that is known; others are noted, not verified.
     """
 
     def __init__(self) -> None:
+        super().__init__(self._respond)
         self.seen: list[Seen] = []
         self.secrets = {MACHINE_KEY: MACHINE_SECRET}
-        self.defects: list[BaseException] = []
-        self._server = FakeServer(0, self._respond, self.defects.append)
-
-    @property
-    def url(self) -> str:
-        """The address of every service."""
-        return self._server.url
 
     def signers(self) -> set[str]:
         """Return the key ids that signed, and forget the requests."""
         found = {each.key_id for each in self.seen if each.key_id}
         self.seen.clear()
         return found
-
-    def __enter__(self) -> Self:
-        import threading
-
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def _respond(self, request: HttpRequest) -> HttpAnswer:
         form = parse_qs(request.body.decode("utf-8", "replace"))

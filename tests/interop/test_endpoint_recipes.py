@@ -120,7 +120,9 @@ def test_the_units_are_valid_and_fit_together(machine: Machine) -> None:
         here = here.replace("/usr/local/bin/app", "/bin/true").replace("User=app", "User=root")
         units[name] = text
         (machine.home / name).write_text(here)
-    assert set(units) == {"filevault.socket", "filevault.service", "app.service"}
+    assert set(units) == {
+        *("filevault.socket", "filevault.service", "app.service", "filevault-ec2.service")
+    }
     done = subprocess.run(
         [analyze, "verify", "--man=no", *(str(machine.home / name) for name in units)],
         capture_output=True,

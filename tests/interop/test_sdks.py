@@ -47,11 +47,11 @@ def in_its_environment(sdk_machine: AwsMachine, monkeypatch: pytest.MonkeyPatch)
     return sdk_machine
 
 
-def arn(scene: AwsMachine, *argv: str, env: dict[str, str | None] | None = None) -> str:
+def arn(scene: AwsMachine, *argv: str) -> str:
     """Ask the AWS CLI who it is."""
     done = subprocess.run(
         [AWS, *argv, "sts", "get-caller-identity", "--output", "json"],
-        env=scene.machine.environment(env),
+        env=scene.machine.environment(),
         capture_output=True,
         text=True,
     )

@@ -4,9 +4,9 @@ Production has no switch for any of this. `LAUNCH` in the environment is a JSON 
 `clock` (path of a file that holds seconds to add to the real time, or `@` and the time itself),
 `kdf` ("cheap", the default, or "standard") and `places` (where keys are held: "kernel", "agent",
 or both with a blank between; nowhere by default),
-`root` (the folder in which agents find `/run` and `/tmp`), `lane` (whether the hot lane is
-tried first, as in production) and `names` (what names in the kernel keyring begin with: cached
-answers of all vaults of a user share their names).
+`root` (the folder in which agents find `/run` and `/tmp`, and servers `/sys`), `lane` (whether the
+hot lane is tried first, as in production) and `names` (what names in the kernel keyring begin with:
+cached answers of all vaults of a user share their names).
 """
 
 from __future__ import annotations

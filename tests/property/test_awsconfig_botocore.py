@@ -10,6 +10,7 @@ from botocore.exceptions import ConfigParseError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from filevault.config import aws_config
 from filevault.config.aws_config import AwsConfig
 from filevault.config.aws_config_edit import append_profile
 from filevault.errors import ConfigError, ConfigSyntaxError
@@ -90,6 +91,15 @@ def theirs(place: Path, data: bytes) -> dict[str, Any] | None:
 
 
 def ours(data: bytes) -> dict[str, Any] | None:
+    """What both ways to read a file make of it: line by line, and by one expression."""
+    found = read(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aws_config, "_SHORT", 0)
+        assert read(data) == found
+    return found
+
+
+def read(data: bytes) -> dict[str, Any] | None:
     try:
         config = AwsConfig.parse(data, "config")
     except ConfigSyntaxError as error:

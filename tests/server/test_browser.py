@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from pathlib import Path
 
 from tests.conditions.tools import tool
@@ -45,8 +46,6 @@ CHROMIUM = (
 
 
 def test_a_page_in_a_browser_gets_nothing(tmp_path: Path) -> None:
-    import threading
-
     found: list[list[object]] = []
     there = threading.Event()
     chromium = tool("chromium")
@@ -60,25 +59,23 @@ def test_a_page_in_a_browser_gets_nothing(tmp_path: Path) -> None:
             page = PAGE % {"port": endpoint.port, "token": endpoint.token}
             return HttpAnswer(200, page.encode(), "text/html")
 
-        defects: list[BaseException] = []
-        server = FakeServer(0, respond, defects.append)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         profile = f"--user-data-dir={tmp_path / 'profile'}"
-        with subprocess.Popen(
-            [chromium, *CHROMIUM, profile, server.url],
-            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as browser:
+        with (
+            FakeServer(respond) as server,
+            subprocess.Popen(
+                [chromium, *CHROMIUM, profile, server.url],
+                env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            ) as browser,
+        ):
             try:
                 assert there.wait(60)
             finally:
                 browser.terminate()
                 browser.wait(20)
-                server.shutdown()
-                server.server_close()
-        assert defects == []
+        assert server.defects == []
         assert len(found) == 5
         for name, kind, status, text in found:
             assert kind in ("refused", "opaque"), name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
@@ -138,25 +137,3 @@ def test_credentials_that_are_too_long_are_a_failure_and_no_hang() -> None:
     assert outcome is not None
     assert outcome.credentials is None
     assert outcome.failure == "the credentials are too long to be served"
-
-
-def test_the_peer_of_a_connection_is_found_by_its_exact_address(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Also for a client with an IPv6 socket; a uid that stands for others is none."""
-    import os
-
-    from filevault.server import peer_uid
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:7f00:1")):
-            with socket.socket(family) as client:
-                client.connect((address, port))
-                accepted, _ = listener.accept()
-                with accepted:
-                    assert peer_uid.peer_uid(accepted) == os.geteuid()
-                    with monkeypatch.context() as patch:
-                        patch.setattr(peer_uid, "_unmapped", os.geteuid)
-                        assert peer_uid.peer_uid(accepted) is None
-                        assert not peer_uid.can_find_peers()

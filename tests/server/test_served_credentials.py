@@ -15,8 +15,8 @@ def session(life: float, at: float = NOW) -> Credentials:
     return Credentials("ASIA", "secret", "token", int(at + life))
 
 
-def served(life: float, *, on_demand: bool = False) -> ServedCredentials:
-    made = ServedCredentials("test", int(life), on_demand=on_demand)
+def served(life: float) -> ServedCredentials:
+    made = ServedCredentials("test", int(life))
     made.succeed(session(life), None, NOW)
     return made
 

@@ -75,23 +75,23 @@ def test_what_follows_the_dashes_is_never_touched(words: list[str]) -> None:
 
 def test_options_are_never_abbreviated() -> None:
     with pytest.raises(UsageError, match="--dur"):
-        exec_parser().parse_args(["work", "--dur", "1h"])
+        exec_parser().parse_words(["work", "--dur", "1h"])
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "", "٣", "9" * 10])
 def test_a_descriptor_is_a_number(value: str) -> None:
     with pytest.raises(UsageError, match="descriptor|expected one argument"):
-        exec_parser().parse_args(["--passphrase-fd", value])
+        exec_parser().parse_words(["--passphrase-fd", value])
 
 
 def test_errors_of_the_parser_show_no_control_characters() -> None:
     with pytest.raises(UsageError) as caught:
-        exec_parser().parse_args(["--\x1b[31m"])
+        exec_parser().parse_words(["--\x1b[31m"])
     assert "\x1b" not in caught.value.message
 
 
 def test_global_options_that_are_not_given_are_none_or_off() -> None:
-    options = global_options(exec_parser().parse_args([]))
+    options = global_options(exec_parser().parse_words([]))
     assert options == GlobalOptions()
-    given = global_options(exec_parser().parse_args(["--passphrase-fd", "0", "--strict"]))
+    given = global_options(exec_parser().parse_words(["--passphrase-fd", "0", "--strict"]))
     assert (given.passphrase_fd, given.strict) == (0, True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import botocore.session
 import pytest
 
+from filevault.config import aws_config
 from filevault.config.aws_config import LIMIT, AwsConfig
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
@@ -20,6 +21,13 @@ from tests.conditions.work_limits import at_most
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True, params=["short by lines", "all by one expression"])
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read short files in each of the two ways."""
+    if request.param == "all by one expression":
+        monkeypatch.setattr(aws_config, "_SHORT", 0)
 
 
 def parse(text: str | bytes) -> AwsConfig:

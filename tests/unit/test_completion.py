@@ -18,24 +18,20 @@ from filevault.cli.completion.grammar import OPTION_VALUES, POSITIONALS, place
 from tests.worlds.in_process import InProcess
 
 BREAKS = " \t\n\"'@><=;|&(:"
-# Values that nobody can guess: times, numbers, new names, secrets, patterns.
+# Values that nobody can guess: times, numbers, addresses, secrets, names from outside.
 FREE = {
     *(
         "--duration",
         "--mfa-token",
-        "--region",
         "--min-ttl",
-        "--allow-role",
         "--listen",
         "--path",
-        "--account",
         "--lines",
     ),
-    *("--role", "--name", "--older-than", "--grace", "--delete-orphan", "--ttl", "--parent"),
-    *("--label", "--mfa-serial", "--source-prefix", "--only", "--rename", "--recipient"),
-    "--lines",
-    *("--kdf-memory", "--kdf-iterations", "--kdf-lanes", "--prefix", "--pin", "--passphrase-fd"),
-    *("rename new", "copy new", "recipients add"),
+    *("sso --name", "--older-than", "--grace", "--delete-orphan", "--ttl", "--parent"),
+    *("--label", "--source-prefix", "--only", "--rename", "--recipient"),
+    *("--kdf-memory", "--kdf-iterations", "--kdf-lanes", "--pin", "--passphrase-fd"),
+    "recipients add",
 }
 KNOWN = {"--prompt", "help of"}
 
@@ -86,7 +82,18 @@ def test_words_that_the_grammar_knows(line: Sequence[str], expected: list[str] |
         (["recipients", "add", ""], ""),
         (["sso", "login", ""], grammar.SESSION),
         (["remove", "--", ""], grammar.STORED),
-        (["rename", "old", ""], ""),
+        (["rename", "old", ""], grammar.PROFILE),
+        (["copy", "old", ""], grammar.PROFILE),
+        (["exec", "--region", ""], grammar.REGION),
+        (["add", "--region=eu-"], grammar.REGION),
+        (["add", "--mfa-serial", ""], grammar.MFA_SERIAL),
+        (["serve", "--allow-role", ""], grammar.ROLE_ARN),
+        (["sso", "list", "--account", ""], grammar.SSO_ACCOUNT),
+        (["sso", "list", "--role", ""], grammar.SSO_ROLE),
+        (["sso", "profiles", "--name", ""], ""),
+        (["import", "--name", ""], grammar.PROFILE),
+        (["list", "--prefix", ""], grammar.PREFIX),
+        (["migrate", "--to", ""], grammar.VAULT),
     ],
 )
 def test_what_a_name_at_the_cursor_is(line: Sequence[str], kind: str) -> None:
@@ -128,6 +135,7 @@ def test_every_value_of_a_command_is_known_or_known_to_be_free(command: str) -> 
             continue
         if action.option_strings:
             names = {action.option_strings[-1], action.option_strings[0]}
+            names |= {f"{command} {each}" for each in names}
         elif action.dest in ("names", "id"):
             names = {f"{command} remove"}
         else:
@@ -142,7 +150,8 @@ def test_the_tables_name_nothing_that_no_command_takes() -> None:
     taken = {"recipients remove", "recipients accept", "slot remove"}
     for command in COMMANDS:
         for action in parser_of(command).actions():
-            taken |= {*action.option_strings, f"{command} {action.dest}"}
+            options = action.option_strings
+            taken |= {*options, f"{command} {action.dest}", *(f"{command} {o}" for o in options)}
     assert {*OPTION_VALUES, *POSITIONALS} <= taken
     assert isinstance(parser_of("exec").actions()[0], argparse.Action)
     assert all(place([alias, "-"]) == place([name, "-"]) for alias, name in ALIASES.items())
@@ -159,6 +168,24 @@ def test_what_cannot_be_read_is_no_answer_and_no_message(tmp_path: Path) -> None
         done = machine.run("__complete", *words)
         assert (done.status, done.err) == (0, ""), words
         assert done.out in ("", "words\n") or len(done.out) > 200, words
+
+
+def test_of_many_names_those_that_begin_with_what_is_typed_are_given(tmp_path: Path) -> None:
+    """If none does, all are: zsh and fish look for other likenesses."""
+    machine = InProcess({"HOME": str(tmp_path)})
+    (tmp_path / ".aws").mkdir()
+
+    def offered(profiles: int, *words: str) -> list[str]:
+        (tmp_path / ".aws/config").write_text(
+            "".join(f"[profile p{number}]\n" for number in range(profiles))
+        )
+        done = machine.run("__complete", *words)
+        return [line.partition("\t")[0] for line in done.out.splitlines()[1:]]
+
+    assert len(offered(30, "zsh", "exec", "p2")) == 30
+    assert offered(600, "zsh", "exec", "p59") == ["p59", *(f"p59{i}" for i in range(10))]
+    assert offered(600, "fish", "add", "--sdk-profile=p59")[-1] == "--sdk-profile=p599"
+    assert len(offered(600, "zsh", "exec", "P")) == len(offered(600, "zsh", "exec", "")) == 600
 
 
 TEXT = st.text(

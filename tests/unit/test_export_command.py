@@ -88,7 +88,7 @@ def test_the_options_with_a_value_are_those_of_the_command_line() -> None:
     add_global_options(parser)
     takes = {
         option
-        for action in parser._actions
+        for action in parser.actions()
         if action.option_strings and action.nargs is None
         for option in action.option_strings
     }

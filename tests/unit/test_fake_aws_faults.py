@@ -13,19 +13,6 @@ from botocore.parsers import ResponseParserError
 
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
 from tests.fakes.clients import client_of
-from tests.fakes.fixtures import aws
-
-__all__ = ["aws"]
-
-
-@pytest.fixture
-def user(aws: FakeAws) -> User:
-    return aws.add_user("jonsmith")
-
-
-@pytest.fixture
-def sts(aws: FakeAws, user: User) -> Any:
-    return client_of("sts", aws.url, user)
 
 
 def wait_for_flight(aws: FakeAws, actions: list[str]) -> None:

@@ -9,10 +9,7 @@ from botocore.exceptions import ClientError
 
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client_of
-from tests.fakes.fixtures import aws
 from tests.samples import EXAMPLE_ID
-
-__all__ = ["aws"]
 
 
 @pytest.fixture

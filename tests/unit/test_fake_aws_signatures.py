@@ -20,10 +20,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client, client_of
-from tests.fakes.fixtures import aws
 from tests.samples import EXAMPLE_ID
-
-__all__ = ["aws"]
 
 IDENTITY = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
 

@@ -8,20 +8,8 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-import pytest
-
 from tests.fakes import FakeAws, Session, User
-from tests.fakes.fixtures import aws
-
-__all__ = ["aws"]
-
-NOW = 1_700_000_010.0
-
-
-@pytest.fixture
-def user(aws: FakeAws) -> User:
-    aws.clock.freeze(NOW)
-    return aws.add_user("jonsmith")
+from tests.samples import NOW
 
 
 def of_role(aws: FakeAws, user: User, depth: int = 1) -> Session:

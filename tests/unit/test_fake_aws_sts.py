@@ -11,22 +11,7 @@ from botocore.exceptions import ClientError
 
 from tests.fakes import FakeAws, Role, User
 from tests.fakes.clients import client_of
-from tests.fakes.fixtures import aws
-
-__all__ = ["aws"]
-
-NOW = 1_700_000_010.0
-
-
-@pytest.fixture
-def user(aws: FakeAws) -> User:
-    aws.clock.freeze(NOW)
-    return aws.add_user("jonsmith", mfa=True)
-
-
-@pytest.fixture
-def sts(aws: FakeAws, user: User) -> Any:
-    return client_of("sts", aws.url, user)
+from tests.samples import NOW
 
 
 def refused(error: pytest.ExceptionInfo[ClientError], code: str, message: str) -> None:

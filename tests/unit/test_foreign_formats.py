@@ -451,10 +451,10 @@ def test_a_megabyte_of_anything_is_read_in_no_time(piece: bytes) -> None:
         parse(text, "item")
 
 
-def nested(depth: int, name: str = "x") -> str:
+def nested(depth: int) -> str:
     """Return a key in JSON beside a value that has so many levels."""
     return (
-        f'{{"AccessKeyId": "{ID}", "SecretAccessKey": "{SECRET}", "{name}": '
+        f'{{"AccessKeyId": "{ID}", "SecretAccessKey": "{SECRET}", "x": '
         + "[" * depth
         + "]" * depth
         + "}"

@@ -25,7 +25,7 @@ pytestmark = needs_kernel_keyring
 
 KEY = bytes(range(32))
 MARK = "0123"
-ADD_KEY, KEYCTL = 0, 1
+KEYCTL = 1
 CLEAR, SEARCH, SETPERM = 7, 10, 5
 OWN_UID = 54_321  # nobody else's on any machine: its keyring is this file's
 

@@ -22,19 +22,18 @@ NOBODY = 65534
 class Serving:
     """A handover that is being served, and how that ended."""
 
-    def __init__(self, timeout: float = 30.0) -> None:
+    def __init__(self) -> None:
         self.handover = OneTimeLink(LINK)
         self.address = self.handover.address
         parts = urlsplit(self.address)
         self.name, self.path, self.port = parts.netloc, parts.path, parts.port
         self.given_up = threading.Event()
         self.sent_on: bool | None = None
-        self._timeout = timeout
         self._thread = threading.Thread(target=self._serve)
 
     def _serve(self) -> None:
         with self.handover:
-            self.sent_on = self.handover.serve(self.given_up.is_set, self._timeout)
+            self.sent_on = self.handover.serve(self.given_up.is_set, 30.0)
 
     def start(self) -> None:
         self._thread.start()
@@ -70,8 +69,8 @@ def _all(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(timeout: float = 30.0) -> Iterator[Serving]:
-    found = Serving(timeout)
+def serving() -> Iterator[Serving]:
+    found = Serving()
     found.start()
     try:
         yield found

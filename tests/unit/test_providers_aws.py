@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from botocore.awsrequest import AWSHTTPConnection
 from urllib3.exceptions import NewConnectionError
 
 from filevault.aws import sts
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint, check_url
 from filevault.credentials import Credentials
@@ -33,6 +32,8 @@ from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import TokenCode
 from filevault.mfa.way import TokenCodeSource
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import HttpAnswer, HttpRequest
 
 ARN = "arn:aws:iam::123456789012:role/admin"
 REQUEST = sts.RoleRequest(ARN, "me", 3600)
@@ -48,20 +49,18 @@ def at(aws: FakeAws) -> Endpoint:
 
 def session(aws: FakeAws, user: User, code: str | None = None, **more: Any) -> Credentials:
     mfa = None if code is None else sts.TokenCodeFor(more.pop("serial", user.mfa_serial), code)
-    return sts.get_session_token(
+    caller = Caller(
         more.pop("clients", Clients()),
         more.pop("endpoint", at(aws)),
         more.pop("key", key_of(user)),
-        duration=more.pop("duration", 3600),
-        mfa=mfa,
-        subject="profile 'work'",
+        "profile 'work'",
     )
+    return sts.get_session_token(caller, duration=more.pop("duration", 3600), mfa=mfa)
 
 
 def assumed(aws: FakeAws, credentials: Credentials, request: sts.RoleRequest) -> Credentials:
-    return sts.assume_role(
-        Clients(), at(aws), credentials, request, mfa=None, subject="profile 'work'"
-    )
+    caller = Caller(Clients(), at(aws), credentials, "profile 'work'")
+    return sts.assume_role(caller, request, mfa=None)
 
 
 def refusal(kind: type[FilevaultError], aws: FakeAws, user: User, *args: Any, **more: Any) -> Any:
@@ -283,7 +282,7 @@ def test_a_lost_answer_to_assume_role_with_a_code_is_not_asked_for_again(
     aws.arm(drop("after"))
     mfa = sts.TokenCodeFor(str(someone.mfa_serial), someone.totp())
     with pytest.raises(NetworkError) as caught:
-        sts.assume_role(Clients(), at(aws), key_of(someone), REQUEST, mfa=mfa, subject="x")
+        sts.assume_role(Caller(Clients(), at(aws), key_of(someone), "x"), REQUEST, mfa=mfa)
     assert LOST in str(caught.value.hint)
     assert len(aws.calls) == 1
 
@@ -379,27 +378,13 @@ def free_port() -> int:
 def answering(status: int, body: bytes) -> Iterator[str]:
     """Serve one answer to everything, as a captive portal does."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            agents.append(self.headers["User-Agent"])
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+    def respond(request: HttpRequest) -> HttpAnswer:
+        agents.append(request.header("User-Agent"))
+        return HttpAnswer(status, body)
 
     agents.clear()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with FakeServer(respond) as server:
+        yield server.url
 
 
 agents: list[str] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from filevault.aws import sts
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint, without_urls
 from filevault.aws.http_request import HttpRequest
@@ -49,7 +50,7 @@ def test_a_bad_proxy_is_a_config_error_that_shows_nothing_of_it(
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     endpoint = Endpoint("eu-west-1", "https://sts.invalid")
     with pytest.raises(ConfigError) as caught:
-        sts.get_caller_identity(Clients(), endpoint, KEY, subject="profile 'work'")
+        sts.get_caller_identity(Caller(Clients(), endpoint, KEY, "profile 'work'"))
     with pytest.raises(ConfigError) as second:
         get_signin_token(
             Clients(), "https://signin.invalid", KEY, duration=None, subject="profile 'work'"
@@ -76,7 +77,7 @@ def test_a_proxy_that_cannot_be_reached_is_a_network_error(
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     endpoint = Endpoint("eu-west-1", "https://sts.invalid")
     with pytest.raises(NetworkError) as caught:
-        sts.get_caller_identity(Clients(), endpoint, KEY, subject="profile 'work'")
+        sts.get_caller_identity(Caller(Clients(), endpoint, KEY, "profile 'work'"))
     assert "ssw0rd" not in f"{caught.value.message} {caught.value.hint}"
 
 
@@ -84,7 +85,7 @@ def _sts(aws: FakeAws) -> None:
     user = aws.add_user("jon")
     key = Credentials(user.access_key_id, user.secret_access_key, None)
     endpoint = Endpoint("eu-west-1", aws.url)
-    sts.get_caller_identity(Clients(), endpoint, key, subject="profile 'work'")
+    sts.get_caller_identity(Caller(Clients(), endpoint, key, "profile 'work'"))
 
 
 def _sign_in(aws: FakeAws) -> None:

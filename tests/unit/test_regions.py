@@ -9,6 +9,7 @@ from typing import Any
 import botocore
 import pytest
 
+from filevault.cli.completion.regions import REGIONS
 from filevault.errors import ConfigError
 from filevault.partitions import check_region, is_region, partition_named, partition_of
 
@@ -26,6 +27,11 @@ def test_every_region_of_botocore_is_in_its_partition(partition: dict[str, Any])
     found = partition_of(f"{name}-global")
     assert (found.name, found.home) == (name, partition["outputs"]["implicitGlobalRegion"])
     assert partition_named(name) == found
+
+
+def test_every_region_of_botocore_completes_a_word() -> None:
+    regions = {each for partition in PARTITIONS for each in partition["regions"]}
+    assert sorted(REGIONS) == sorted(each for each in regions if not each.endswith("-global"))
 
 
 def test_an_unknown_partition_is_none_and_an_unknown_region_is_in_aws() -> None:

@@ -242,6 +242,8 @@ def test_without_a_config_file_everything_is_default(tmp_path: Path) -> None:
     assert config == ConfigFile(config.path)
     assert settings(home=tmp_path).cache_roles is True
     assert settings({}, "cache_roles = false", home=tmp_path).cache_roles is False
+    assert settings(home=tmp_path).cache_sso_refresh is True
+    assert settings({}, "cache_sso_refresh = false", home=tmp_path).cache_sso_refresh is False
 
 
 def test_system_credentials_lie_where_systemd_and_containers_put_them(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from filevault.aws import clients
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.aws.iam import AccessKeys
@@ -20,11 +21,13 @@ from tests.fakes.faults import drop, stall, throttle
 def keys(aws: FakeAws) -> AccessKeys:
     user = aws.add_user("jon")
     return AccessKeys(
-        Clients.short_timeouts(profile=None, allow_http=False),
-        Endpoint("eu-west-1", aws.url),
-        Credentials(user.access_key_id, user.secret_access_key),
+        Caller(
+            Clients.short_timeouts(profile=None, allow_http=False),
+            Endpoint("eu-west-1", aws.url),
+            Credentials(user.access_key_id, user.secret_access_key),
+            "profile 'jon'",
+        ),
         None,
-        "profile 'jon'",
     )
 
 

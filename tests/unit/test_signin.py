@@ -9,13 +9,13 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
 
 from filevault.aws import sts
+from filevault.aws.call import Caller
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.aws.signin import SigninToken, get_signin_token
@@ -23,7 +23,14 @@ from filevault.calls.get_federation_token import federated_name
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, NetworkError
 from tests.conditions.tools import tool
-from tests.fakes import FakeAws, stall
+from tests.fakes import FakeAws, User, stall
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import HttpAnswer, HttpRequest
+
+
+def caller_for(aws: FakeAws, user: User) -> Caller:
+    key = Credentials(user.access_key_id, user.secret_access_key)
+    return Caller(Clients(), Endpoint("eu-west-1", aws.url), key, "x")
 
 
 @pytest.fixture
@@ -31,14 +38,8 @@ def credentials(aws: FakeAws) -> Credentials:
     """A session of a role."""
     user = aws.add_user("someone")
     made = aws.add_role("admin")
-    return sts.assume_role(
-        Clients(),
-        Endpoint("eu-west-1", aws.url),
-        Credentials(user.access_key_id, user.secret_access_key),
-        sts.RoleRequest(made.arn, "me", 3600),
-        mfa=None,
-        subject="x",
-    )
+    request = sts.RoleRequest(made.arn, "me", 3600)
+    return sts.assume_role(caller_for(aws, user), request, mfa=None)
 
 
 def token_of(
@@ -66,14 +67,7 @@ def test_a_token_is_for_whoever_the_credentials_stand_for(
 
 def test_a_users_own_session_is_refused(aws: FakeAws) -> None:
     user = aws.add_user("other")
-    session = sts.get_session_token(
-        Clients(),
-        Endpoint("eu-west-1", aws.url),
-        Credentials(user.access_key_id, user.secret_access_key),
-        duration=900,
-        mfa=None,
-        subject="x",
-    )
+    session = sts.get_session_token(caller_for(aws, user), duration=900, mfa=None)
     with pytest.raises(AwsError, match="answered 400") as caught:
         token_of(aws.url, session)
     assert (caught.value.operation, caught.value.code) == ("getSigninToken", "400")
@@ -175,27 +169,13 @@ def tls(tmp_path: Path) -> Iterator[tuple[str, str]]:
         capture_output=True,
     )
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = b'{"SigninToken": "over-tls"}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+    def respond(_request: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(200, b'{"SigninToken": "over-tls"}')
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with FakeServer(respond, tls=context) as server:
         yield f"https://localhost:{server.server_port}", certificate
-        server.shutdown()
-        thread.join()
 
 
 def test_certificates_are_checked_and_botocores_bundle_is_used(

@@ -251,6 +251,36 @@ def test_a_refresh_that_fails_leaves_the_token_in_use_while_it_is_good(
     signed_in.obtain()
 
 
+def test_where_no_refresh_token_may_be_kept_none_is_stored_and_a_person_signs_in_again(
+    world: SsoWorld,
+) -> None:
+    world.keeps_refresh = False
+    world.aws.sso.confirm_after = 1
+    world.obtain()
+    assert "refreshToken" not in world.record.values
+    assert not world.record.renewable
+    world.made()
+    world.aws.clock.advance(3500)  # the access token is used to its end
+    world.obtain()
+    assert world.made() == ROLE
+    world.aws.clock.advance(100)
+    world.obtain()
+    assert world.made() == ["StartDeviceAuthorization", "CreateToken", *ROLE]
+    assert "refreshToken" not in world.record.values
+
+
+def test_a_kept_refresh_token_goes_as_soon_as_it_may_not_be_kept(signed_in: SsoWorld) -> None:
+    signed_in.keeps_refresh = False
+    before = signed_in.record
+    signed_in.obtain()
+    assert signed_in.made() == ROLE
+    kept = {name: text for name, text in before.values.items() if name != "refreshToken"}
+    assert signed_in.record == before._replace(values=kept, renewable=False)
+    assert signed_in.memory.done == ["replace sso-token"]
+    signed_in.obtain()
+    assert signed_in.memory.done == ["replace sso-token"]
+
+
 def test_tokens_are_stored_before_they_are_used(signed_in: SsoWorld) -> None:
     signed_in.aws.clock.advance(3000)
     signed_in.aws.watch = signed_in.memory.done.append
@@ -326,7 +356,7 @@ def test_whatever_ends_a_session_a_person_signs_in_again(
 
 def test_without_a_terminal_nothing_is_asked_and_no_call_is_made(world: SsoWorld) -> None:
     world.attended = False
-    with pytest.raises(ProviderError, match="nobody is signed in") as caught:
+    with pytest.raises(ProviderError, match="there is none") as caught:
         world.obtain()
     assert caught.value.exit_status == 8
     assert caught.value.hint == "sign in with: filevault sso login work"

@@ -78,8 +78,8 @@ def ci(world: WebWorld) -> Iterator[FakeCi]:
     assert served.defects == []
 
 
-def web(name: str = "ci", seconds: int = HOUR) -> MadeCall:
-    return MadeCall(WEB, seconds, None, "token", name)
+def web(seconds: int = HOUR) -> MadeCall:
+    return MadeCall(WEB, seconds, None, "token", "ci")
 
 
 def refused(world: WebWorld, kind: type[FilevaultError], name: str = "ci") -> FilevaultError:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def sealed(line: bytes, padded: bytes, key: bytes = ITEM_KEY, seed: str = "nonce") -> bytes:
+def sealed(line: bytes, padded: bytes, key: bytes = ITEM_KEY) -> bytes:
     """Return an envelope of any header and padding, properly encrypted."""
-    nonce = Stream(seed)(24)
+    nonce = Stream("nonce")(24)
     return line + nonce + xaes.encrypt(key, nonce, padded, line)
 
 

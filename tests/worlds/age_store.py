@@ -25,6 +25,7 @@ from tests.worlds.file_vault import GivenSecrets, OwnedFolder, parts
 
 pyrage = library()
 PLENTY = 1 << 40
+_FACTOR = 10  # of scrypt: cheap
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
@@ -140,15 +141,15 @@ def age_at_terminal(answer: bytes, *arguments: str) -> bytes:
     return said
 
 
-def protect(text: bytes, passphrase: bytes, factor: int = 10) -> bytes:
-    """Encrypt with a passphrase, as age-encryption.org/v1 says, at a cost of our choice."""
+def protect(text: bytes, passphrase: bytes) -> bytes:
+    """Encrypt with a passphrase, as age-encryption.org/v1 says, at a low cost."""
     file_key, salt, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
     label = b"age-encryption.org/v1/scrypt"
-    wrapping = Scrypt(label + salt, 32, 1 << factor, 8, 1).derive(passphrase)
+    wrapping = Scrypt(label + salt, 32, 1 << _FACTOR, 8, 1).derive(passphrase)
     wrapped = ChaCha20Poly1305(wrapping).encrypt(bytes(12), file_key, None)
     header = b"age-encryption.org/v1\n-> scrypt %s %d\n%s\n---" % (
         _unpadded(salt),
-        factor,
+        _FACTOR,
         _unpadded(wrapped),
     )
     mac = hmac.digest(_derived(file_key, b"", b"header"), header, "sha256")

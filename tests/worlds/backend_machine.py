@@ -47,6 +47,10 @@ class GpgHomes:
             home.close()
 
 
+def _kind(name: str) -> str:
+    return "totp" if name.startswith("mfa/") else "credentials"
+
+
 class BackendMachine:
     """A machine with an empty vault of one backend, and access to its items without filevault.
 
@@ -54,7 +58,7 @@ class BackendMachine:
     unlock the vault.
     """
 
-    def __init__(self, kind: str, home: Path, keyrings: GpgHomes) -> None:
+    def __init__(self, kind: str, home: Path, keyrings: GpgHomes | None = None) -> None:
         self.kind = kind
         self.suffix = BACKENDS[kind].suffix
         self.machine = machine = Machine(home)
@@ -69,6 +73,7 @@ class BackendMachine:
             self.missing = {"FILEVAULT_PASSPHRASE": None}
             self.wrong = {"FILEVAULT_PASSPHRASE": "this is not the passphrase"}
         elif kind == "pass":
+            assert keyrings is not None
             machine.env |= {"FILEVAULT_BACKEND": "pass", **keyrings.jon.env()}
             self.inside("init", "--recipient", JON)
             self.store = home / ".password-store"
@@ -106,10 +111,10 @@ class BackendMachine:
         """Return an item's text as gpg or age decrypts it; for `file` as the backend does."""
         file = str(self.path(name))
         if self.kind == "file":
-            return self._backend().decrypt("credentials", name, self.path(name).read_bytes())
+            return self._backend().decrypt(_kind(name), name, self.path(name).read_bytes())
         if self.kind == "pass":
             return self._output("gpg", "--batch", "--quiet", "-d", file)
-        return self._output("age", "-d", "-i", str(self.identities), file)
+        return self._output(tool("age"), "-d", "-i", str(self.identities), file)
 
     def _output(self, *argv: str) -> bytes:
         env = self.machine.environment({"LAUNCH": None})
@@ -121,14 +126,15 @@ class BackendMachine:
         path = self.path(name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.kind == "file":
-            header = ItemHeader("credentials", name, 1, WHEN, "add")
+            kind = _kind(name)
+            header = ItemHeader(kind, name, 1, WHEN, "add" if kind == "credentials" else None)
             path.write_bytes(self._backend().encrypt(header, text))
             return
         clear = self.machine.home / "clear"
         clear.write_bytes(text)
         argv: tuple[str, ...] = ("gpg", "--batch", "--quiet", "--yes", "-e", "-r", JON)
         if self.kind == "age":
-            argv = ("age", "-e", "-R", str(self.store / ".age-recipients"))
+            argv = (tool("age"), "-e", "-R", str(self.store / ".age-recipients"))
         self.tools.run(*argv, "-o", str(path), str(clear))
         clear.unlink()
 

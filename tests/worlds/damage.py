@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def flip(path: Path, position: int = -1) -> None:
-    """Change a bit; a byte that is overwritten by another may be the same by chance."""
+def flip(path: Path) -> None:
+    """Change a bit of the last byte: another byte could by chance be the same."""
     data = bytearray(path.read_bytes())
-    data[position] ^= 1
+    data[-1] ^= 1
     path.write_bytes(data)

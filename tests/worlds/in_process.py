@@ -68,13 +68,21 @@ def _text(stream: io.TextIOWrapper) -> str:
 @contextlib.contextmanager
 def _environment(env: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(env)
+    _set_environment(env)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        _set_environment(before)
+
+
+def _set_environment(env: Mapping[str, str]) -> None:
+    """Change what differs: each change is a call of the C library."""
+    now = dict(os.environ)
+    for name in now.keys() - env.keys():
+        del os.environ[name]
+    for name, value in env.items():
+        if now.get(name) != value:
+            os.environ[name] = value
 
 
 @contextlib.contextmanager

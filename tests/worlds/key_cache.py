@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from filevault.keycache.cache import KeyCache
@@ -17,6 +17,7 @@ from filevault.keycache.protocol import peer
 from filevault.system.times import boottime
 from tests.conditions.kernel_keyring import new_session_keyring
 from tests.fakes import FakeAws
+from tests.worlds.agent import short_folder
 from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult, TypedAnswer
 
 QUESTION = "Passphrase for"
@@ -131,3 +132,14 @@ class KeyCacheMachine:
         for pid in self.agents():
             with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
                 os.kill(pid, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def key_cache_machine(machine: Machine, aws: FakeAws, place: str) -> Iterator[KeyCacheMachine]:
+    """Make one; at the end, also of a test that fails, leave no key and no agent."""
+    with short_folder() as root:
+        desk = KeyCacheMachine(machine, aws, place, root)
+        try:
+            yield desk
+        finally:
+            desk.leave()

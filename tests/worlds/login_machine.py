@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.fakes import FakeAws, User
@@ -61,9 +62,16 @@ class LoginMachine:
         return ProcessResult(process.returncode, out.decode(), (seen + err).decode())
 
     def on_terminal(
-        self, *argv: str, wrapped: int | None = None, stdin: bytes | None = None
+        self,
+        *argv: str,
+        wrapped: int | None = None,
+        stdin: bytes | None = None,
+        browse: Callable[[str], str] | None = None,
     ) -> ProcessResult:
-        """Run on a terminal, and paste the code of the link that it shows, perhaps with breaks."""
+        """Run on a terminal, and paste the code of the link that it shows, perhaps with breaks.
+
+        `browse` is the browser elsewhere, which returns the code of a link.
+        """
         import os
         import pty
         import subprocess
@@ -81,7 +89,7 @@ class LoginMachine:
         shown = b""
         while (link := link_in(shown.decode())) is None or ASKED.encode() not in shown:
             shown += os.read(master, 4096)
-        code = self.aws.login.browse(link)
+        code = (browse or self.aws.login.browse)(link)
         size = wrapped or len(code)
         for start in range(0, len(code), size):
             os.write(master, code[start : start + size].encode() + b"\n")

@@ -24,6 +24,7 @@ LAUNCHER = str(ROOT / "tests/launch/launcher.py")
 PROGRAM = (sys.executable, LAUNCHER)
 PASSPHRASE = "correct horse battery staple"
 TIMEOUT = 60.0
+_LONGEST_AFTER = 0.2  # seconds after its end, for what other processes write to its terminal
 # A launcher's first words that put the terminal of `Machine.on_terminal` on stderr, too.
 _FIND = "n for n in map(int, os.listdir('/proc/self/fd')) if n > 2 and os.isatty(n)"
 ON_STDERR = (
@@ -65,12 +66,12 @@ class Machine:
     and `names` is what the names of its keys in the kernel keyring begin with.
     """
 
-    def __init__(self, home: Path, *, kdf: str = "cheap") -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         self.clock_file = home / ".clock"
         self.clock_file.write_text("0", encoding="ascii")
-        self.kdf = kdf
+        self.kdf = "cheap"
         self.places = ""
         self.root = ""
         self.lane = False
@@ -267,26 +268,25 @@ class _Screen:
             self._watch()
 
     def _watch(self) -> None:
+        poller = select.poll()  # select(2) takes no descriptor above 1023
+        poller.register(self.master, select.POLLIN)
         seen = 0
-        idle_since: float | None = None
-        while True:
-            poller = select.poll()  # select(2) takes no descriptor above 1023
-            poller.register(self.master, select.POLLIN)
-            ready = poller.poll(20)
-            if ready:
-                with contextlib.suppress(OSError):
+        end: float | None = None
+        while end is None or time.monotonic() < end:
+            # Looked at before the terminal is: what was written before the end is there then.
+            if end is None and self.stop.is_set():
+                end = time.monotonic() + _LONGEST_AFTER
+            if poller.poll(20 if end is None else 50):
+                try:
                     part = os.read(self.master, 4096)
-                    if part:
-                        self.text += part.decode("utf-8", "replace")
-                        idle_since = None
-            elif self.stop.is_set():
-                idle_since = idle_since or time.monotonic()
-                if time.monotonic() - idle_since > 0.05:
-                    return
-            if self.stop.is_set() and ready and idle_since is None:
-                idle_since = time.monotonic()
-            if self.stop.is_set() and idle_since and time.monotonic() - idle_since > 0.2:
-                return
+                except OSError:  # no program has it open
+                    if end is not None:
+                        return
+                    self.stop.wait(0.02)  # this one can open it again
+                    continue
+                self.text += part.decode("utf-8", "replace")
+            elif end is not None:
+                return  # what the program left behind has it open, and is silent
             if self.answers and self.answers[0].question in self.text[seen:]:
                 seen = len(self.text)
                 answer = self.answers.pop(0)

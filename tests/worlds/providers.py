@@ -247,9 +247,9 @@ class ProviderWorld:
         return sorted((self.folder / "state").glob("sessions/*/*.fvs"))
 
 
-def gst(seconds: int, mfa: str | None = None, signer: str | int = "key") -> MadeCall:
+def gst(seconds: int, mfa: str | None = None) -> MadeCall:
     """Write a GetSessionToken."""
-    return MadeCall("GetSessionToken", seconds, mfa, signer)
+    return MadeCall("GetSessionToken", seconds, mfa, "key")
 
 
 def role(name: str, seconds: int, mfa: str | None = None, *, by: str | int) -> MadeCall:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
-import signal
-import subprocess
-import time
-from types import TracebackType
-from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from tests.worlds.machine import Machine
+from tests.worlds.serving_process import Answer, ServingProcess, children, next_value
 
-TIMEOUT = 20.0
 # Prints its environment, then waits for a line from the test, which is its exit status.
 WAITING = 'env; echo "COMMAND_PID=$$"; echo; read status < "$FIFO"; exit $status'
 
 
-class Answer(NamedTuple):
-    """The answer of an endpoint."""
-
-    status: int
-    body: dict[str, Any]
-    headers: dict[str, str]
-
-
-class ServedCommand:
-    """A run of `exec --server`; a context manager, which ends it.
+class ServedCommand(ServingProcess):
+    """A run of `exec --server`.
 
     `terminal` is the descriptor of a terminal that controls it.
     """
@@ -49,7 +34,7 @@ class ServedCommand:
         self._fifo = os.open(fifo, os.O_RDWR)
         words = ("exec", server, *argv, "--", "sh", "-c", command)
         given = {"FIFO": str(fifo), **(env or {})}
-        self.process = (
+        super().__init__(
             machine.popen(*words, env=given)
             if terminal is None
             else machine.on_open_terminal(terminal, *words, env=given)
@@ -62,27 +47,13 @@ class ServedCommand:
                 break
             self.env[name] = value
         else:
-            _out, err = self.process.communicate(timeout=TIMEOUT)
-            raise AssertionError(f"it has ended: {self.process.returncode} {err.decode()}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.process.returncode is None:
-            self.end()
-        os.close(self._fifo)
-
-    @property
-    def uri(self) -> str:
-        """The address that the command gets."""
+            raise self.ended_early()
         names = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT")
-        return next(self.env[name] for name in names if name in self.env)
+        self.uri = next((self.env[name] for name in names if name in self.env), "")
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        os.close(self._fifo)
 
     @property
     def token(self) -> str:
@@ -108,14 +79,7 @@ class ServedCommand:
 
     def get(self, path: str = "/", **headers: str) -> Answer:
         """Ask the endpoint as an SDK does."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
-        try:
-            connection.request("GET", path, headers={"Authorization": self.token, **headers})
-            response = connection.getresponse()
-            body = json.loads(response.read())
-            return Answer(response.status, body, dict(response.getheaders()))
-        finally:
-            connection.close()
+        return self.ask(path, {"Authorization": self.token, **headers})
 
     def key_id(self) -> str:
         """Return the key id that a client gets."""
@@ -125,13 +89,7 @@ class ServedCommand:
 
     def next_key_id(self, before: str) -> str:
         """Ask until another key is served."""
-        deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
-            found = self.key_id()
-            if found != before:
-                return found
-            time.sleep(0.02)
-        raise AssertionError("nothing was renewed")
+        return next_value(self.key_id, before)
 
     def end(self, status: int = 0) -> tuple[int, str, str]:
         """Let the command end; return the status of filevault, its stdout and its stderr."""
@@ -140,29 +98,5 @@ class ServedCommand:
 
     def ended(self) -> tuple[int, str, str]:
         """Wait until filevault has ended."""
-        try:
-            out, err = self.process.communicate(timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGKILL)
-            raise
-        return self.process.returncode, out.decode(), err.decode()
-
-
-def children(pid: int) -> list[int]:
-    """Return the process ids of the children of a process."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(word) for word in file.read().split()]
-
-
-def has_ended(pid: int) -> bool:
-    """Wait for the end of a process that is not a child of this one."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.01)
-    return False
+        out, err = self.output()
+        return self.process.returncode, out, err

@@ -68,7 +68,6 @@ class SsoWorld:
         self,
         aws: FakeAws,
         *,
-        name: str | None = "work",
         start_url: str = START_URL,
         env: Mapping[str, str] = MappingProxyType({}),
         terminals: str = "",
@@ -80,9 +79,10 @@ class SsoWorld:
         self.slept: list[float] = []
         self.said: list[str] = []
         self.attended = True
+        self.keeps_refresh = True
         self.on_sleep: Callable[[], None] = lambda: None
         self.session = SsoSession(
-            name, start_url, REGION, ("sso:account:access",), aws.url, aws.url, profile="dev"
+            "work", start_url, REGION, ("sso:account:access",), aws.url, aws.url, profile="dev"
         )
         self.context = Context(
             Settings({"HOME": "/nowhere", "PATH": "", **env}),
@@ -112,6 +112,7 @@ class SsoWorld:
             warn=self.said.append,
             sleep=self._sleep,
             sso_sign_in=SsoSignIn(self.context),
+            keeps_sso_refresh=lambda: self.keeps_refresh,
         )
 
     @property
@@ -123,9 +124,9 @@ class SsoWorld:
         """A role of the instance as a source."""
         return SsoRole("dev", self.session, account, role)
 
-    def obtain(self, role: str = "Admin", account: str = ACCOUNT) -> str:
+    def obtain(self, role: str = "Admin") -> str:
         """Obtain the credentials of a role; return their access key id."""
-        return self.role(role, account).provider(self.dependencies).retrieve().access_key_id
+        return self.role(role).provider(self.dependencies).retrieve().access_key_id
 
     @property
     def record(self) -> TokenRecord:

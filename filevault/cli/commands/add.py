@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
 
@@ -33,7 +34,7 @@ The key id and the secret are asked for on the terminal, the secret without echo
 --stdin gives them. A profile that the AWS config does not have is added to it."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profile", metavar="PROFILE")
     source = parser.add_mutually_exclusive_group()

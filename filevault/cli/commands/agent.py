@@ -37,7 +37,7 @@ the agent there automatically. With CMD, start an agent that serves this command
 with it."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "--foreground", action="store_true", help="serve in this process, for service managers"

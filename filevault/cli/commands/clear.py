@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Delete cached sessions, all of them or those of one profile.
@@ -33,7 +34,7 @@ _LOGINS = "login"
 _SSO = "sso"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profile", nargs="?", metavar="PROFILE", help="only this profile's")
 

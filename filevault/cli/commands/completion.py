@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Print the script that completes filevault's command lines in a shell.
 
@@ -21,7 +22,7 @@ The script asks filevault for each Tab, so it stays right after an upgrade. Noth
 no name is evaluated by the shell."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("shell", choices=tuple(SHELLS), metavar="|".join(SHELLS))
 

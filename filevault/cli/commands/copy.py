@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Copy a stored key to another name, or with --to to another vault.
 
@@ -35,7 +36,7 @@ The copy is compared with the item byte for byte; only the line with its name di
 are not copied, and the AWS config stays as it is."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profile", metavar="PROFILE")
     parser.add_argument("new", nargs="?", metavar="NEW", help="the name of the copy")

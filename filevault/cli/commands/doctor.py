@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from filevault.checks.doctor import Group
     from filevault.checks.finding import Finding
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.vault.vault import Vault
 
 DESCRIPTION = """Show which vault, files and tools are used here, and find what is wrong with them.
@@ -33,7 +34,7 @@ do. The exit status is that of the worst error; 0 with warnings only."""
 _WIDTH = 76  # characters of a value, where it is a list
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "--online", action="store_true", help="also compare the clock with that of AWS"

@@ -30,7 +30,7 @@ If filevault itself fails, the status is 125; a command that cannot be run ends 
 is not there with 127."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE, else one of a list"
@@ -63,6 +63,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="with --ec2-server: answer processes of every user of this machine",
     )
     parser.add_argument(
+        "--listen",
+        metavar="ADDRESS:PORT",
+        help="with a server: listen there (default: 127.0.0.1 and a free port); with --ec2-server "
+        "also at 169.254.169.254:80, as root",
+    )
+    parser.add_argument(
         "--lazy", action="store_true", help="with a server: obtain them when they are asked for"
     )
     parser.add_argument(
@@ -93,7 +99,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise errors.UsageError("--json prints credentials and runs no command")
         return print_credentials(args, context, "json")
     if (args.server or args.ec2_server or args.lazy or args.allow_role) or (
-        args.imds_v1 or args.allow_local_users
+        args.imds_v1 or args.allow_local_users or args.listen
     ):
         from filevault.cli.exec_server import check_options
 

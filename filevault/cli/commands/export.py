@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Print the credentials of a profile.
 
@@ -19,7 +20,7 @@ DESCRIPTION = """Print the credentials of a profile.
 files and docker run --env-file. Only the credentials are printed on stdout."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE")
     parser.add_argument("--format", choices=FORMATS, default="env", help="default: env")

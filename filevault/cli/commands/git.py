@@ -33,7 +33,7 @@ would run because of them: hooks, and settings that may name programs. A reposit
 trusted on this machine, or whose hooks or settings have changed, is not used."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare no options: all words go to git."""
     parser.usage = "filevault [GLOBAL OPTIONS] git ARGS..."
 

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Print the help of a command, as COMMAND --help does; without one, the commands."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("of", nargs="?", metavar="COMMAND", help="default: list the commands")
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Store the long-term keys of other tools and files; verify each after writing it.
@@ -61,7 +62,7 @@ _SHOWN = {
 }
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("source", nargs="?", metavar="SOURCE")
     parser.add_argument(

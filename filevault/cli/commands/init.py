@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli import new_secret
 from filevault.cli.new_file_vault import make
+from filevault.cli.new_vault import add_options, options_of
 from filevault.cli.open_vault import choose_vault, warn_of_other_stores
 from filevault.cli.vault_record import record, say_how_to_name_identities
 from filevault.system.printable import printable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Make a vault: a folder of encrypted files.
 
@@ -21,26 +22,9 @@ The passphrase is asked for twice, or comes from --passphrase-file, --passphrase
 FILEVAULT_PASSPHRASE or FILEVAULT_NEW_PASSPHRASE with their _FILE, _FD and _COMMAND forms."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
-    new_secret.add_options(parser)
-    parser.add_argument(
-        "--new-key-file", metavar="F", help="write a key file that opens the vault, for a machine"
-    )
-    parser.add_argument(
-        "--no-passphrase",
-        action="store_true",
-        help="make no passphrase keyslot, with --new-key-file; age: leave the new identity plain",
-    )
-    parser.add_argument(
-        "--recipient",
-        action="append",
-        metavar="R",
-        help="pass: a gpg key, age: a recipient that can open the new vault; repeatable",
-    )
-    parser.add_argument("--kdf-memory", type=int, metavar="KIB", help="memory of Argon2id")
-    parser.add_argument("--kdf-iterations", type=int, metavar="N", help="passes of Argon2id")
-    parser.add_argument("--kdf-lanes", type=int, metavar="N", help="lanes of Argon2id")
+    add_options(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -51,9 +35,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if create is None:
         from filevault.cli.new_recipients_vault import adopt_or_make
 
-        made = adopt_or_make(args, choice, context)
+        made = adopt_or_make(options_of(args), choice, context)
     else:
-        made = make(args, choice, context, create)
+        made = make(options_of(args), choice, context, create)
     for path, names in made.recipients:
         for name in names:
             context.reporter.result(f"recipient: {printable(name)} ({printable(path)})")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.cli.sign_ins import SignIn
     from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys, cached sessions and sign-ins.
 
-With PROFILE show that one, with its key, account, role, MFA device and vault. Nobody is asked.
+With PROFILE show that one, with its key, account, role, MFA device and vault, without a prompt.
 
 The age of a key counts from its creation at AWS where that is known, else from the day it was
 stored, shown with a ≥."""
@@ -79,7 +80,7 @@ class _Row:
         return [*signed_in, *_labels(self.sessions, now, local=local)]
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profile", nargs="?", metavar="PROFILE", help="only this one, in detail")
     which = parser.add_mutually_exclusive_group()

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Forget the cached keys of this vault: the next command asks for its passphrase.
 
 The keys in gpg-agent and ssh-agent stay."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--all", action="store_true", help="forget the keys of every vault")
 

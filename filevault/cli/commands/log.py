@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.issued.issue_log import IssuedLine
 
 DESCRIPTION = """Print which credentials were issued when, the latest last.
@@ -23,7 +24,7 @@ _DEFAULT = 50
 _HEADINGS = ("Time", "Profile", "Verb", "Command", "Session", "Key")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "-n", "--lines", metavar="N", default=str(_DEFAULT), help="the last N; default: 50; 0: all"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.plan.planner import Plan
 
 DESCRIPTION = """Sign in to the AWS console with the credentials of a profile.
@@ -31,7 +32,7 @@ without a password, for as long as AWS accepts it: fifteen minutes. Without PROF
 AWS_PROFILE the credentials of the environment are used, as inside exec."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "profile",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli import new_secret
 from filevault.cli.new_file_vault import make
+from filevault.cli.new_vault import add_options, options_of
 from filevault.cli.open_vault import choose_vault, existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.second_vault import (
@@ -40,6 +40,7 @@ from filevault.exchange.store_key import check_unchanged, digest_of
 from filevault.git import subjects
 from filevault.system.printable import printable
 from filevault.system.record import Record
+from filevault.vault.lookup import is_seed
 
 if TYPE_CHECKING:
     import argparse
@@ -52,12 +53,13 @@ if TYPE_CHECKING:
     from filevault.vault.choose import VaultChoice
 
     _T = TypeVar("_T")
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Move every key of the vault to another backend or another folder.
 
-A vault that does not exist is made, with the options of init. Each item is compared byte for byte
-before the old one goes; only then commands use the new vault. A run that was interrupted is
-finished by the same command. Sessions are not moved: they are obtained again."""
+A vault that does not exist is made, with the options of init. TOTP seeds move as well. Each item
+is compared byte for byte before the old one goes; only then commands use the new vault. A run that
+was interrupted is finished by the same command. Sessions are not moved: they are obtained again."""
 
 _BATCH = 64  # items
 _NAMED = 5  # keys in a message
@@ -67,7 +69,7 @@ COPIED, PRESENT, CLASH, FAILED, LEFT = "copied", "present", "clash", "failed", "
 class Migrated(Record):
     """What happened to one item, with the reason if it is not in the new vault.
 
-    `outcome` is copied, present, clash, failed, or left for what is not a key of ours.
+    `outcome` is copied, present, clash, failed, or left for what is no AWS key.
     """
 
     name: str
@@ -76,29 +78,17 @@ class Migrated(Record):
     removed: bool = False
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--to", metavar="VAULT", help=HELP)
     parser.add_argument("--keep", action="store_true", help="leave the old vault as it is")
-    parser.add_argument("--force", action="store_true", help="replace other keys of the same names")
+    parser.add_argument(
+        "--force", action="store_true", help="replace other items of the same names"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be moved")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="print an array of objects")
-    new_secret.add_options(parser)
-    parser.add_argument(
-        "--new-key-file", metavar="F", help="file: write a key file that opens the new vault"
-    )
-    parser.add_argument(
-        "--no-passphrase",
-        action="store_true",
-        help="make no passphrase keyslot, with --new-key-file; age: leave the new identity plain",
-    )
-    parser.add_argument(
-        "--recipient",
-        action="append",
-        metavar="R",
-        help="pass, age: a recipient that can open the new vault; repeatable",
-    )
+    add_options(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -116,7 +106,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.json and args.generate:
         raise UsageError("--generate prints a passphrase, which is no JSON")
     with open_vault(choice, context, remembers=not args.dry_run) as opened:
-        names = opened.vault.names()
+        names = _names(opened)
         if args.dry_run:
             _report(args, [Migrated(name, "would be moved") for name in names], context)
             return 0
@@ -124,6 +114,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         with _open_or_make(args, target, target_context) as other:
             unlock(other, NEW_VARIABLE)
             return _Migration(args, context, opened, other).run(names)
+
+
+def _names(opened: OpenVault) -> list[str]:
+    """Return the names of all keys, then of all TOTP seeds."""
+    return [*opened.vault.names(), *opened.vault.seed_names()]
 
 
 def _ask(
@@ -135,7 +130,10 @@ def _ask(
 ) -> None:
     if args.yes:
         return
-    count = f"{len(names)} key{'' if len(names) == 1 else 's'}"
+    seeds = sum(map(is_seed, names))
+    count = f"{len(names) - seeds} key{'' if len(names) - seeds == 1 else 's'}"
+    if seeds:
+        count += f" and {seeds} TOTP seed{'' if seeds == 1 else 's'}"
     verb = "copied" if args.keep else "moved"
     require_terminal(
         context.prompter,
@@ -154,15 +152,14 @@ def _open_or_make(args: argparse.Namespace, target: VaultChoice, context: Contex
     """Open the new vault in its own context; make it if it does not exist."""
     backend: SealedBackend | None = None
     if not target.exists:
-        for name in ("kdf_memory", "kdf_iterations", "kdf_lanes"):
-            setattr(args, name, None)
+        options = options_of(args)
         create = target.backend.creator
         if create is None:
             from filevault.cli.new_recipients_vault import adopt_or_make
 
-            made = adopt_or_make(args, target, context)
+            made = adopt_or_make(options, target, context)
         else:
-            made = make(args, target, context, create)
+            made = make(options, target, context, create)
         backend = made.backend
         context.reporter.say(f"made a vault at {printable(made.root)}")
         for file, names in made.recipients:
@@ -214,7 +211,7 @@ class _Migration:
             )
         if not args.keep:
             known = {row.name for row in rows}
-            added = [name for name in self._source.vault.names() if name not in known]
+            added = [name for name in _names(self._source) if name not in known]
             if added:
                 names = ", ".join(map(printable, added[:_NAMED]))
                 raise PartlyDoneError(
@@ -242,7 +239,7 @@ class _Migration:
 
     def _left(self, name: str) -> Migrated:
         """Return the outcome of what is no key: in a shared store it may be another tool's."""
-        ours = self._source.vault.is_sealed or name.startswith("mfa/")
+        ours = self._source.vault.is_sealed
         return Migrated(name, FAILED if ours else LEFT, "it is no AWS key")
 
     def _copy(self, name: str, progress: str) -> Migrated:
@@ -265,7 +262,7 @@ class _Migration:
         with target.transaction():
             if is_same_file(vault, name, target, name):
                 return Migrated(name, FAILED, "it is the same file in both vaults")
-            if target.has(name):
+            if target.has_item(name):
                 try:
                     if has_copy(target, name, copy):
                         remember(target, name, copy)
@@ -276,7 +273,7 @@ class _Migration:
                         return Migrated(name, CLASH, error.message)
                 if not self._args.force:
                     return Migrated(
-                        name, CLASH, "the new vault has another key of that name: --force"
+                        name, CLASH, "the new vault has another item of that name: --force"
                     )
             self._note(write_copy(target, name, copy, subjects.added(target.entry_path(name))))
             self._digests[name] = digest_of(target, name)
@@ -301,7 +298,7 @@ class _Migration:
     def _replace(self, name: str, copy: ItemCopy) -> None:
         target = self._target.vault
         with target.transaction():
-            if target.has(name):  # another process may have rotated it there
+            if target.has_item(name):  # another process may have rotated it there
                 check_unchanged(target, name, self._digests[name])
             self._note(write_copy(target, name, copy, subjects.added(target.entry_path(name))))
 

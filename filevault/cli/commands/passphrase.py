@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.backends.file import keyslot_changes, keyslots
 from filevault.backends.file.unlock import secret_bytes
 from filevault.cli import new_secret
+from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import (
     NOT_REVOKED,
     change,
@@ -15,6 +16,7 @@ from filevault.cli.master_key import (
     vault_with_keyslots,
 )
 from filevault.cli.open_vault import open_vault
+from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.errors import LockedError, StorageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.backends.file.keyslots import Slot
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Change the passphrase of a file vault.
 
@@ -33,11 +37,14 @@ asked for twice, or comes from FILEVAULT_NEW_PASSPHRASE with its _FILE, _FD and 
 The new keyslot gets the present cost, and is opened before the old one is deleted, along with
 every other keyslot that the old passphrase opens.
 
+If another passphrase or a label shows that the old one may be another person's, or the recovery
+words on paper, a question comes first; --slot ID names the keyslot to replace, without a question.
+
 This revokes nothing: anyone who knew the old passphrase can open every earlier copy of the vault,
 and with the master key in it everything that is stored later. filevault rekey ends the latter."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     new_secret.add_options(parser)
 
@@ -54,6 +61,38 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _change(args, opened, context)
 
 
+def _ask(opened: OpenVault, unwrapped: UnwrappedKey, context: Context) -> None:
+    """Ask whether the keyslot that was opened is meant, if it may be the recovery words' own.
+
+    A user who has lost the passphrase opens the vault with those, and would lose them as well.
+    """
+    slot, folder = unwrapped.slot, opened.vault.folder
+    others = {
+        each.id
+        for each in keyslot_changes.own_slots(folder, unwrapped)
+        if each.id != slot.id and (slot.label or each.type == keyslots.PASSPHRASE)
+    }
+    if context.settings.options.slot is not None or not others:
+        return
+    same = keyslot_changes.slots_with_same_secret(folder, unwrapped, context.kdf_policy)
+    if not others.difference(each.id for each in same):
+        return
+    named = f"keyslot {slot.id} ({keyslot_text(slot, context, opened.vault)})"
+    require_terminal(
+        context.prompter,
+        f"the given passphrase opens {named}, which would be replaced, and others open the vault, "
+        "too",
+        f"--slot {slot.id} replaces it; filevault slot add keeps it, and makes one for another "
+        "passphrase",
+    )
+    confirm_or_decline(
+        context.prompter,
+        f"That passphrase opens {named}. Replace it, so that it opens nothing any more?",
+        outcome="nothing was changed; filevault slot add keeps that passphrase, and makes a "
+        "keyslot for a new one",
+    )
+
+
 def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     vault = opened.vault
     unwrapped = unwrap_master_key(opened, context)
@@ -62,6 +101,7 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
             "the vault was opened with a key file, so it is not known which passphrase to change",
             hint="give the present passphrase, or make a keyslot for one: filevault slot add",
         )
+    _ask(opened, unwrapped, context)
     passphrase = new_secret.obtain_passphrase(args, context)
     secret, costs = keyslot_changes.passphrase_secret(passphrase, context.kdf_policy)
     created = format_time(context.runtime.clock())

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.vault.pin import Pin
     from filevault.vault.vault import Vault
 
@@ -50,7 +51,7 @@ accept           trust the vault's current identity and every item in it; with P
 _ACTIONS = ("list", "add", "remove", "accept")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
     parser.add_argument(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from filevault.backends.file.vault_json import Marker
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.vault.pin import Pin
     from filevault.vault.rekey.reseal import ItemContent
     from filevault.vault.survey import SurveyedItem
@@ -48,7 +49,7 @@ To finish an interrupted rekey, run it again. --finish also re-encrypts items th
 encrypted with the former key: it lists them and asks."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "--finish", action="store_true", help="also re-encrypt items of a former key"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.vault.vault import Vault
 
 DESCRIPTION = """Delete a stored key and every session made from it.
@@ -24,7 +25,7 @@ The key itself goes on working at AWS until it is deleted there. The section of 
 stays as it is."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profile", metavar="PROFILE")
     parser.add_argument("-f", "--force", action="store_true", help="do not ask")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Give a stored key another name.
 
@@ -28,7 +29,7 @@ The key is written under the new name and compared byte for byte before the old 
 made from the key are deleted. --config also renames the profile in the AWS config."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("old", metavar="OLD")
     parser.add_argument("new", metavar="NEW")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.rotation.outcome import Outcome
     from filevault.vault.vault import Vault
 
@@ -31,7 +32,7 @@ The new key is made, stored, and proven to work before the old one is deactivate
 a run is interrupted at any step, the next one finishes or undoes it."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profiles", metavar="PROFILE", nargs="*")
     parser.add_argument("--all", action="store_true", help="every stored key")

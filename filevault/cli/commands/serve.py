@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Serve the credentials of profiles on this machine, and renew them, until it ends.
 
@@ -21,7 +22,7 @@ Programs find them at a container credentials endpoint, which every AWS SDK know
 a token, in a file of its own. The variables for the programs are printed."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="default: AWS_PROFILE")
     add_session_options(parser)
@@ -43,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen",
         metavar="ADDRESS:PORT",
-        help="listen there (default: 127.0.0.1 and a free port, or the service manager's socket)",
+        help="listen there (default: 127.0.0.1 and a free port, or the service manager's socket); "
+        "with --ec2 also at 169.254.169.254:80, as root",
     )
     parser.add_argument(
         "--insecure-listen",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.sessions.token_store import TokenStore
     from filevault.sources.token_records import TokenName
 
@@ -30,7 +31,7 @@ and the code that AWS shows is pasted here."""
 _KEY = "login_session"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profile", metavar="PROFILE", help="need not be in the AWS config yet")
     how = parser.add_mutually_exclusive_group()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.cli.master_key import Changed
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Show, add or remove the keyslots of a file vault.
 
@@ -42,7 +43,7 @@ latter."""
 _ACTIONS = ("list", "add", "remove")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
     parser.add_argument("id", nargs="?", metavar="ID", help="remove: the keyslot's id")

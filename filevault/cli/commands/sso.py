@@ -24,11 +24,12 @@ from filevault.system.times import format_time
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from filevault.aws.sso_portal import SsoAccount
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.cli.sso_profiles import SsoAssignment
     from filevault.config.sso_session import SsoSession
     from filevault.sources.source import SourceDependencies
@@ -60,7 +61,7 @@ _OPTIONS = {
 }
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
     parser.add_argument("session", nargs="?", metavar="SESSION", help="a session or a profile")
@@ -101,11 +102,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
         _check_profiles(args)
     choice = existing_vault(context)  # a sign-in needs a vault to be kept in
     with open_vault(choice, context) as opened:
-        session = SsoSessions(context, choice, opened).find(args.session)
+        sessions = SsoSessions(context, choice, opened)
+        session = sessions.find(args.session)
         command = _Sso(args, context, opened, session)
         return {
             "login": command.login,
-            "logout": command.logout,
+            "logout": lambda: command.logout(sessions.references(session)),
             "list": command.show,
             "profiles": command.profiles,
         }[args.action]()
@@ -142,8 +144,8 @@ class _Sso:
 
     def login(self) -> int:
         """Sign in, unless a sign-in is still good or can be refreshed."""
-        # This command is for nothing else, so nobody waits for its result in a pipe, and the
-        # code is shown on stderr where there is no terminal.
+        # This command is for nothing else, so no script waits for its result, and the code is
+        # shown on stderr where there is no terminal.
         tokens = self._tokens(attended=True, only_from_terminal=False)
         access = tokens.sign_in() if self._args.force else tokens.access()
         self._context.reporter.result(
@@ -151,17 +153,18 @@ class _Sso:
         )
         return 0
 
-    def logout(self) -> int:
-        """End the session at AWS, and delete what is kept of it."""
+    def logout(self, references: Iterable[str]) -> int:
+        """End the session at AWS, and delete what is kept of it.
+
+        `references` are the credential sources that share the sign-in.
+        """
         tokens = self._tokens(attended=False)
         failure = self._end(tokens)
         gone = tokens.forget()
         cache = self._opened.sessions()
-        # A profile with the start URL in its own section shares the sign-in.
-        references = (self._session.reference, f"sso:{self._session.start_url}")
         dropped = cache.drop_source(*references) if cache is not None else 0
         if not gone:
-            self._context.reporter.result(f"Nobody was signed in to {self._session.shown}.")
+            self._context.reporter.result(f"There was no sign-in to {self._session.shown}.")
             return 0
         sessions = f"{dropped} session{'' if dropped == 1 else 's'}"
         if failure is not None:
@@ -187,7 +190,7 @@ class _Sso:
         except AwsError as error:
             return None if sso_portal.is_signed_out(error) else error
         except ProviderError:
-            return None  # nobody is signed in
+            return None  # there is no sign-in
         return None
 
     def show(self) -> int:

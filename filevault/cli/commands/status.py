@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
     from filevault.cli.sign_ins import SignIn
     from filevault.keycache.cache import CacheEntry
     from filevault.vault.choose import VaultChoice
@@ -28,7 +29,7 @@ DESCRIPTION = """Show which keys of the vault are cached, where, and until when;
 Nothing is unlocked."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--local", action="store_true", help="show local times")
     parser.add_argument("--json", action="store_true", help="print an object")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.errors import FilevaultError
     from filevault.keycache.cache import PutResult
 
@@ -27,7 +28,7 @@ The cached key opens cached sessions, and long-term keys only with --vault-key. 
 kernel keyring or, where the kernel refuses, in the memory of an agent."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "--ttl",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from filevault.checks.online import KeyAtAws
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.parser import Parser
     from filevault.cli.profiles import Profiles
     from filevault.vault.item import LongTermItem
 
@@ -34,7 +35,7 @@ _NETWORK_FAILURES = 3  # in a row, after which AWS is asked no more
 _DAY = 86400
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="only these items")
     parser.add_argument("--online", action="store_true", help="ask AWS about each key")

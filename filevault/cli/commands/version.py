@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 DESCRIPTION = """Print the version, as --version does."""
 
 
-def configure(_parser: argparse.ArgumentParser) -> None:
+def configure(_parser: Parser) -> None:
     """Declare no options: there are only the global ones."""
 
 

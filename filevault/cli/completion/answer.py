@@ -1,8 +1,9 @@
 """The answer to a shell that completes a command line.
 
 The first line says what follows: `words`, one a line, in zsh and fish with a description after a
-tab; `files` or `folders`, which the shell lists itself; or `command` and the index of the word at
-which another program's command line begins. A failure is no answer.
+tab; `files` or `folders`, which the shell lists itself, the folders beside the words that follow;
+or `command` and the index of the word at which another program's command line begins. A failure is
+no answer.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli.completion import grammar
-from filevault.cli.completion.grammar import FILE, FOLDER, Place
+from filevault.cli.completion.grammar import FILE, FOLDER, VAULT, Place
 from filevault.config.settings import Settings
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
+
+_MANY = 500  # names
 
 
 def answer(argv: Sequence[str]) -> str:
@@ -47,7 +50,7 @@ def _for_bash(line: str, breaks: str) -> str:
         return f"{found.kind}\n"
     prefix = _option_prefix(texts)
     inserted = [insertion(prefix + text, words[-1]) for text, _help in _words(found, texts)]
-    return "\n".join(["words", *(each for each in inserted if each is not None)]) + "\n"
+    return _lines(found, (each for each in inserted if each is not None))
 
 
 def _for_words(shell: str, words: Sequence[str]) -> str:
@@ -58,7 +61,11 @@ def _for_words(shell: str, words: Sequence[str]) -> str:
         return f"{found.kind}\n"
     prefix = _option_prefix(words) if shell == "fish" else ""
     lines = [prefix + text + (f"\t{told}" if told else "") for text, told in _words(found, words)]
-    return "\n".join(["words", *lines]) + "\n"
+    return _lines(found, lines)
+
+
+def _lines(found: Place, words: Iterable[str]) -> str:
+    return "\n".join(["folders" if found.kind == VAULT else "words", *words]) + "\n"
 
 
 def _option_prefix(words: Sequence[str]) -> str:
@@ -77,10 +84,25 @@ def _words(found: Place, words: Sequence[str]) -> list[tuple[str, str]]:
         return list(found.words)
     from filevault.cli.completion.names import names
 
-    given = {text for text, _help in found.words}
     settings = Settings.capture(grammar.settings_given(words[:-1]))
-    return [
-        (name, "")
-        for name in names(found.kind, settings)
-        if name not in given and name == printable(name) and name and name[0] != "-"
-    ]
+    given = {text for text, _help in found.words}
+    typed = words[-1].removeprefix(_option_prefix(words))
+    return [(name, "") for name in _shown(_begun(names(found.kind, settings), typed), given)]
+
+
+def _begun(found: list[str], typed: str) -> list[str]:
+    """Return of many names those that begin with what is typed, or all if none does.
+
+    So do shells, which would need longer for it. Of few they get all: zsh may match other cases.
+    """
+    if not typed or len(found) < _MANY:
+        return found
+    return [name for name in found if name.startswith(typed)] or found
+
+
+def _shown(found: Iterable[str], given: Collection[str]) -> list[str]:
+    kept = [name for name in found if name and name[0] != "-" and name not in given]
+    together = "".join(kept)
+    if together.isascii() and together.isprintable():
+        return kept
+    return [name for name in kept if name == printable(name)]

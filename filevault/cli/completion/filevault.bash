@@ -12,7 +12,10 @@ _filevault() {
             COMPREPLY=("${answer[@]:1}")
             ;;
         files) compopt -o default ;;
-        folders) compopt -o dirnames ;;
+        folders)
+            COMPREPLY=("${answer[@]:1}")
+            compopt -o plusdirs
+            ;;
         command\ *)
             kind=${kind#command }
             if declare -F _comp_command_offset >/dev/null; then

@@ -18,6 +18,7 @@ function __filevault_complete
                 printf '%s%s\n' "$prefix" $path
             end
         case folders
+            test -n "$answer"; and printf '%s\n' $answer
             for path in (__fish_complete_directories (string replace -r -- '^--[^=]*=' '' "$current") '')
                 printf '%s%s\n' "$prefix" $path
             end

@@ -21,7 +21,11 @@ _filevault() {
             fi
             ;;
         files) _files ;;
-        folders) _files -/ ;;
+        folders)
+            values=("${(@)answer[2,-1]}")
+            (($#values)) && compadd -V filevault -a values
+            _files -/
+            ;;
         command\ *)
             shift ${kind#command } words
             ((CURRENT -= ${kind#command }))

@@ -6,23 +6,31 @@ import argparse
 from typing import TYPE_CHECKING
 
 from filevault.cli.command import ALIASES, COMMANDS, module_of, parser_of
-from filevault.cli.parser import Parser, add_global_options, find_command, split_command
+from filevault.cli.parser import find_command, global_parser, split_command
 from filevault.config.settings import GlobalOptions
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from filevault.cli.parser import Parser
+
 FILE, FOLDER, COMMAND = "files", "folders", "command"
 PROFILE, STORED, SESSION = "profile", "stored", "session"
 KEYSLOT, RECIPIENT, BACKEND = "keyslot", "recipient", "backend"
+REGION, VAULT, PREFIX = "region", "vault", "prefix"
+# Values that the AWS config has: the kind is the name of the setting.
+MFA_SERIAL, ROLE_ARN = "mfa_serial", "role_arn"
+SSO_ACCOUNT, SSO_ROLE = "sso_account_id", "sso_role_name"
 
-# By the option, or by the command and the name of a positional: what its value is. A value that
-# is in neither table, such as a duration, cannot be known here.
+# By the option, with the command in front where it differs between commands, or by the command
+# and the name of a positional: what its value is. A value that is in neither table, such as a
+# duration, cannot be known here.
 OPTION_VALUES = {
     "--vault": FOLDER,
     "--pass-dir": FOLDER,
-    "--to": FOLDER,
+    "--prefix": PREFIX,
+    "--to": VAULT,
     "--identity": FILE,
     "--passphrase-file": FILE,
     "--key-file": FILE,
@@ -31,6 +39,12 @@ OPTION_VALUES = {
     "--backend": BACKEND,
     "--slot": KEYSLOT,
     "--sdk-profile": PROFILE,
+    "--region": REGION,
+    "--mfa-serial": MFA_SERIAL,
+    "--allow-role": ROLE_ARN,
+    "--account": SSO_ACCOUNT,
+    "--role": SSO_ROLE,
+    "import --name": PROFILE,
 }
 POSITIONALS = {
     "add profile": PROFILE,
@@ -46,7 +60,9 @@ POSITIONALS = {
     "verify profiles": STORED,
     "remove profile": STORED,
     "rename old": STORED,
+    "rename new": PROFILE,
     "copy profile": STORED,
+    "copy new": PROFILE,
     "clear profile": PROFILE,
     "recipients remove": RECIPIENT,
     "recipients accept": STORED,
@@ -95,8 +111,7 @@ def place(words: Sequence[str]) -> Place:
 
 def settings_given(words: Sequence[str]) -> GlobalOptions:
     """Return the options in a command line that say which vault is meant."""
-    parser = Parser("filevault", "")
-    add_global_options(parser)
+    parser = global_parser()
     given: dict[str, str] = {}
     for word, values, is_option in parser.items(words):
         name, equals, text = word.partition("=")
@@ -111,14 +126,12 @@ def settings_given(words: Sequence[str]) -> GlobalOptions:
 def _before_command(before: Sequence[str], current: str) -> Place:
     if "--" in before:
         return Place()
-    parser = Parser("filevault", "")
-    add_global_options(parser)
-    found = _option(parser, before, current)
+    found = _option("", global_parser(), before, current)
     return found if found is not None else Place(words=tuple(COMMANDS.items()))
 
 
 def _in_command(name: str, parser: Parser, own: Sequence[str], current: str) -> Place:
-    found = _option(parser, own, current)
+    found = _option(name, parser, own, current)
     if found is not None:
         return found
     positionals: list[str] = []
@@ -141,17 +154,17 @@ def _in_command(name: str, parser: Parser, own: Sequence[str], current: str) -> 
     return Place()
 
 
-def _option(parser: Parser, before: Sequence[str], current: str) -> Place | None:
+def _option(command: str, parser: Parser, before: Sequence[str], current: str) -> Place | None:
     """Return the options or the values of one that may stand here; None for a positional."""
     if "--" in before:
         return None
     items = list(parser.items(before))
     if items and items[-1][2] and parser.takes_value(items[-1][0]) and not items[-1][1]:
-        return _values_of_option(parser, items[-1][0])
+        return _values_of_option(command, parser, items[-1][0])
     if not current.startswith("-"):
         return None
     if current.startswith("--") and "=" in current:
-        return _values_of_option(parser, current.partition("=")[0])
+        return _values_of_option(command, parser, current.partition("=")[0])
     given = {word.partition("=")[0] for word, _values, is_option in items if is_option}
     words = []
     for action in parser.actions():
@@ -163,11 +176,13 @@ def _option(parser: Parser, before: Sequence[str], current: str) -> Place | None
     return Place(words=tuple(words))
 
 
-def _values_of_option(parser: Parser, word: str) -> Place:
+def _values_of_option(command: str, parser: Parser, word: str) -> Place:
     name = word if word.startswith("--") else f"-{word[-1]}"  # of a cluster the last letter
     for action in parser.actions():
         if name in action.option_strings and action.nargs != 0:
-            return _values(action, action.option_strings[0], ())
+            option = action.option_strings[0]
+            own = f"{command} {option}"
+            return _values(action, own if own in OPTION_VALUES else option, ())
     return Place()
 
 

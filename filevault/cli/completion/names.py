@@ -1,4 +1,4 @@
-"""Names that complete a word: profiles, stored keys, keyslots, recipients.
+"""Names that complete a word: profiles, stored keys, keyslots, recipients, values of the config.
 
 Everything is read as it lies in files. Nothing is unlocked, pinned or remembered, and no question
 is asked.
@@ -24,12 +24,19 @@ if TYPE_CHECKING:
     from filevault.vault.choose import VaultChoice
 
 _RECIPIENTS_LIMIT = 256 << 10  # bytes of a recipients file
+_PREFIX_DEPTH = 3
+_PREFIX_LIMIT = 1000  # folders
+_SETTINGS = (grammar.MFA_SERIAL, grammar.ROLE_ARN, grammar.SSO_ACCOUNT, grammar.SSO_ROLE)
 
 
 def names(kind: str, settings: Settings) -> list[str]:
     """Return the names of one kind; what cannot be read has none. Raises FilevaultError."""
-    if kind == grammar.BACKEND:
+    if kind in (grammar.BACKEND, grammar.VAULT):
         return list(BACKENDS)
+    if kind == grammar.REGION:
+        return _regions(settings)
+    if kind in _SETTINGS:
+        return _config(settings).values_of(kind)
     if kind == grammar.PROFILE:
         return profile_names(settings)
     if kind == grammar.SESSION:
@@ -39,6 +46,7 @@ def names(kind: str, settings: Settings) -> list[str]:
         grammar.STORED: stored_names,
         grammar.KEYSLOT: _keyslots,
         grammar.RECIPIENT: _recipients,
+        grammar.PREFIX: _prefixes,
     }
     return read[kind](choose(settings)) if kind in read else []
 
@@ -67,6 +75,44 @@ def stored_names(choice: VaultChoice) -> list[str]:
 
 def _config(settings: Settings) -> AwsConfig:
     return AwsConfig.load(settings.aws_config_path, settings.trusted_configs, settings.inputs)
+
+
+def _regions(settings: Settings) -> list[str]:
+    """Return the regions that the config names, then the others of AWS."""
+    from filevault.cli.completion.regions import REGIONS
+    from filevault.partitions import is_region
+
+    found: dict[str, None] = {}
+    with contextlib.suppress(FilevaultError):
+        config = _config(settings)
+        found.update(dict.fromkeys(filter(is_region, config.values_of("region"))))
+    found.update(dict.fromkeys(REGIONS))
+    return list(found)
+
+
+def _prefixes(choice: VaultChoice) -> list[str]:
+    """Return folders of a shared store in which items may lie."""
+    if choice.backend.family != RECIPIENTS:
+        return []
+    found: list[str] = []
+
+    def walk(folder: Folder, above: str, depth: int) -> None:
+        for entry in folder.entries():
+            if len(found) >= _PREFIX_LIMIT or entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                found.append(above + entry.name)
+                if depth < _PREFIX_DEPTH:
+                    # One that cannot be opened is offered without those in it.
+                    with (
+                        contextlib.suppress(FileNotFoundError, FilevaultError),
+                        folder.child(entry.name) as inner,
+                    ):
+                        walk(inner, f"{above}{entry.name}/", depth + 1)
+
+    with Folder.open(choice.store) as store:
+        walk(store, "", 1)
+    return found
 
 
 def _keyslots(choice: VaultChoice) -> list[str]:
