@@ -120,20 +120,28 @@ class SessionCache:
         return sorted((each for each in found if each is not None), reverse=True)
 
     @contextmanager
-    def lock(self, name: SessionName, wait: LockWait) -> Iterator[None]:
+    def lock(self, name: SessionName, wait: LockWait) -> Iterator[bool]:
         """Let one process at a time obtain a session; the others wait, then find it.
 
-        Goes on without a lock where none can be made. Raises what `wait` raises.
+        Yields whether another process was waited for. Goes on without a lock where none can be
+        made. Raises what `wait` raises.
         """
         from filevault.system.locks import key_lock
+
+        pause, waited = wait.begin(), False
+
+        def taken() -> None:
+            nonlocal waited
+            waited = True
+            pause()
 
         with ExitStack() as stack:
             try:
                 locks = stack.enter_context(self._state.make_child(_LOCKS))
-                stack.enter_context(key_lock(locks, f"{name.operation}-{name.hash}", wait.begin()))
+                stack.enter_context(key_lock(locks, f"{name.operation}-{name.hash}", taken))
             except StorageError as error:
                 self._complain(error)
-            yield
+            yield waited
 
     def store(self, name: SessionName, credentials: Credentials) -> None:
         """Keep a session and delete those that it replaces; a failure only warns.
