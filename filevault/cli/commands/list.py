@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
 
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.sign_ins import sign_ins
@@ -12,6 +11,7 @@ from filevault.errors import FilevaultError, NoVaultError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_local, format_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Container, Mapping, Sequence
