@@ -221,6 +221,19 @@ def test_one_bad_line_refuses_the_whole_file_with_its_number(
     assert caught.value.exit_status == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[profile a]\n [profile b]\nx = 1\n[profile c]\n [profile b]\nx = 1\n",
+        "[DEFAULT]\ns3 =\n  no pair\n[profile a]\ns3 =\n  no pair\n",
+        "[profile a]\nx = 1\n[profile b]\nx = 1\n[profile a]\nx = 1\n",
+    ],
+)
+def test_sections_that_are_alike_below_their_headers_are_not_all_right_alike(text: str) -> None:
+    with pytest.raises(ConfigSyntaxError):
+        parse(text)
+
+
 def test_a_bad_line_is_found_behind_a_thousand_good_sections() -> None:
     good = "".join(f"[profile p{i}]\nregion = r\noutput = json\n" for i in range(1000))
     for bad in ("nonsense", "output = again", "[profile p3]"):
