@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.keycache.key_store import KeyStore
     from filevault.lane.serve import Attempt
+    from filevault.system.config_files import EditRules
     from filevault.unlock.prompt import Prompter
 
 
@@ -99,6 +100,14 @@ class Context:
                 self.settings.aws_config_path, trusted, self.settings.inputs
             )
         return self._config
+
+    @property
+    def edit_rules(self) -> EditRules:
+        """How this run may edit the user's configuration files."""
+        from filevault.system.config_files import EditRules
+
+        settings = self.settings
+        return EditRules(settings.home_if_known, self.reporter.warn, settings.trusted_configs)
 
     @property
     def key_cache(self) -> KeyCache:

@@ -1,4 +1,4 @@
-"""What makes a vault of any backend: its options, the checks before it, and its result."""
+"""The options of a new vault of any backend, the checks before it is made, and the result."""
 
 from __future__ import annotations
 

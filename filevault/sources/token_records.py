@@ -78,8 +78,11 @@ class TokenRecords(Protocol):
         """Store a record durably; on return it survives a power failure."""
         ...
 
-    def delete(self, name: TokenName) -> bool:
-        """Delete a record durably; return whether there was one."""
+    def discard(self, name: TokenName) -> bool:
+        """Delete a record durably; return whether there was one.
+
+        A refresh under way is waited for some seconds, so that it does not store it again.
+        """
         ...
 
     def lock(self, name: TokenName, action: str) -> AbstractContextManager[None]:

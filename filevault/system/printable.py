@@ -15,6 +15,9 @@ _HIDDEN = (
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_UNQUOTED = frozenset(  # characters that no shell changes
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/:=.,@+%-"
+)
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -34,7 +37,7 @@ def _escape(match: re.Match[str]) -> str:
 def shell_word(text: str) -> str:
     """Return text as one word of a shell command for a hint: printable, quoted if necessary."""
     shown = printable(text)
-    if re.fullmatch(r"[A-Za-z0-9_/:=.,@+%-]+", shown):
+    if shown and _UNQUOTED.issuperset(shown):
         return shown
     return "'" + shown.replace("'", "'\\''") + "'"
 

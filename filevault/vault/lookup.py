@@ -60,9 +60,10 @@ class ItemLookup:
 
     def keys(self, names: Sequence[str]) -> list[str]:
         """Return the names that are keys, of the sorted names of items; a pair is one key."""
-        names = [name for name in names if not is_seed(name)]
+        if f"\n{_TOTP}" in "\n" + "\n".join(names):  # rare, and there may be thousands
+            names = [name for name in names if not is_seed(name)]
         if not self._shared:
-            return names
+            return list(names)
         from filevault.vault import split_entries
         from filevault.vault.foreign_formats import is_aws_vault_session
 

@@ -15,12 +15,13 @@ from filevault.errors import UsageError
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
 _PART_LIMIT = 255  # bytes in a file name, on every file system that matters
 
 _ENCODED = '[%:\\\\*?"<>|\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]'
 _SEQUENCE = r"((?:%[0-9A-F]{2})+)"
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-\n"
 
 
 def _is_plain(text: str) -> bool:
@@ -28,14 +29,15 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.replace("-", "_").isidentifier() and text[0] != "-"
 
 
-def all_plain(texts: Collection[str]) -> bool:
+def all_plain(texts: Sequence[str]) -> bool:
     """Return whether each of the texts certainly encodes to itself; there may be thousands."""
-    together = "".join(texts)
+    together = "\n" + "\n".join(texts) + "\n"
     return (
         together.isascii()
-        and together.replace("-", "_").isidentifier()
-        # Neither empty nor with a digit or a hyphen in front, which was tested for one of them.
-        and all(first.isidentifier() for first in {text[:1] for text in texts})
+        and not together.encode().translate(None, _PLAIN)
+        and "\n\n" not in together
+        and "\n-" not in together
+        and together.count("\n") == len(texts) + 1  # no text has a line end
     )
 
 
