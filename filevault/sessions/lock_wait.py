@@ -1,4 +1,4 @@
-"""The wait for another process that does the same, and its time limit."""
+"""LockWait: the wait for another process that obtains the same session or token."""
 
 from __future__ import annotations
 
