@@ -79,7 +79,8 @@ def add_options(parser: Parser) -> None:
 
 def options_of(args: argparse.Namespace) -> NewVaultOptions:
     """Return the options of a new vault out of those of a command."""
-    return NewVaultOptions(*(getattr(args, name) for name in NewVaultOptions._fields))
+    given = {name: getattr(args, name) for name in NewVaultOptions._fields}
+    return NewVaultOptions(**{**given, "recipient": tuple(args.recipient)})
 
 
 def exists_already(choice: VaultChoice) -> VaultChoiceError:

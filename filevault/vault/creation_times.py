@@ -10,11 +10,11 @@ import time
 from itertools import chain
 from operator import attrgetter
 from struct import error, pack
-from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError
 from filevault.system.times import parse_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Sequence
@@ -219,7 +219,7 @@ def _witnesses(files: Iterable[os.DirEntry[str]]) -> bytes | None:
     """Return the witnesses of files; None if one has none, or is gone.
 
     A witness shows that a file is the one that was read, and has not been changed since. Any
-    change of mode, owner or links changes `st_ctime`, which nobody can set.
+    change of mode, owner or links changes `st_ctime`, which no call can set.
     """
     try:
         return _packed([file.stat(follow_symlinks=False) for file in files])
