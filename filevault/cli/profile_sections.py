@@ -16,17 +16,10 @@ if TYPE_CHECKING:
 
 def append_all_or_say(context: Context, profiles: Mapping[str, Mapping[str, str]]) -> None:
     """Append sections in one step, or each by itself if there is one that cannot be appended."""
-    settings, reporter = context.settings, context.reporter
-    path = settings.aws_config_path
+    reporter, path = context.reporter, context.settings.aws_config_path
     if len(profiles) > 1:
         try:
-            append_profiles(
-                path,
-                profiles,
-                home=settings.home_if_known,
-                warn=reporter.warn,
-                trusted=settings.trusted_configs,
-            )
+            append_profiles(path, profiles, context.edit_rules)
         except (errors.StorageError, errors.ConfigError):
             pass  # the messages of the single ones say which it is
         else:
@@ -39,17 +32,9 @@ def append_all_or_say(context: Context, profiles: Mapping[str, Mapping[str, str]
 
 def append_or_say(context: Context, name: str, values: Mapping[str, str]) -> None:
     """Append a section; if the config cannot be changed, print the lines to add."""
-    settings = context.settings
-    path = settings.aws_config_path
+    path = context.settings.aws_config_path
     try:
-        append_profile(
-            path,
-            name,
-            values,
-            home=settings.home_if_known,
-            warn=context.reporter.warn,
-            trusted=settings.trusted_configs,
-        )
+        append_profile(path, name, values, context.edit_rules)
     except (errors.StorageError, errors.ConfigError) as error:
         context.reporter.warn(f"the AWS config was not changed: {error.message}")
         context.reporter.say(f"add these lines to {printable(path)} yourself:")

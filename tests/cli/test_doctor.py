@@ -144,6 +144,11 @@ TRAPS = {
     "static default": Trap("default", "static key", {CREDENTIALS: f"[default]\n{STATIC}"}),
     "long-term keys": Trap("clear-key", "long-term keys", {CREDENTIALS: f"[x]\n{STATIC}"}),
     "a session": Trap("clear-session", "temporary", {CREDENTIALS: f"[x]\n{SESSION}"}),
+    "a session in the config beside a key": Trap(
+        "mixed-keys",
+        "with the session token",
+        {CREDENTIALS: f"[x]\n{STATIC}", CONFIG: f"[profile x]\n{SESSION}"},
+    ),
     "hidden stored key": Trap("shadowed", "the stored key", {CREDENTIALS: f"[one]\n{STATIC}"}),
     "hidden role": Trap(
         "shadowed",
