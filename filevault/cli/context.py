@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from filevault.keycache.cache import KeyCache, open_cache
 from filevault.system.record import Record
 from filevault.system.times import boottime
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Self
 
 from filevault.backends import backend_names
 from filevault.backends.definition import SEALED, VaultParts
@@ -28,9 +27,11 @@ from filevault.vault.state_directory import open_state_directory
 from filevault.vault.trust import Trust
 from filevault.vault.vault import Vault
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
+    from typing import Self
 
     from filevault.backends.definition import SecretRequest
     from filevault.backends.protocols import OpenBackend, RecipientsBackend, SealedBackend

@@ -9,15 +9,15 @@ line's number.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
-
 from filevault.errors import ConfigSyntaxError, StorageError
 from filevault.system.config_files import read_config
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
+    from typing import NoReturn
 
     from filevault.system.inputs import Inputs
 

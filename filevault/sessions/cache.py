@@ -8,7 +8,6 @@ be obtained again.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from filevault.errors import (
     FilevaultError,
@@ -23,6 +22,7 @@ from filevault.sessions.session_file import SessionFile
 from filevault.system.printable import printable
 from filevault.vault.names import decode_session_owner, encode_session_owner
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -7,7 +7,6 @@ instant leaves the old tokens or the new ones.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from filevault.errors import (
     BusyError,
@@ -19,6 +18,7 @@ from filevault.errors import (
 from filevault.sessions import token_file
 from filevault.system.printable import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -10,13 +10,13 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError, NoLocksError, StorageError
 from filevault.system.files import Folder, read_all, storage_error
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 

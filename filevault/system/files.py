@@ -12,14 +12,15 @@ import errno
 import os
 import stat
 from operator import attrgetter
-from typing import TYPE_CHECKING, Self
 
 from filevault.errors import StorageError, UnsyncedError
 from filevault.system.printable import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Self
 
     from filevault.system.inputs import Inputs
     from filevault.system.permissions import Permissions

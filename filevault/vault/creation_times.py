@@ -10,11 +10,11 @@ import time
 from itertools import chain
 from operator import attrgetter
 from struct import error, pack
-from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError
 from filevault.system.times import parse_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Sequence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError, ItemNotFoundError
 from filevault.system.digest import sha256_hex
@@ -13,6 +12,7 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.item_store import ItemStore
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

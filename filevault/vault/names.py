@@ -7,13 +7,12 @@ or a terminal interprets.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from filevault.errors import UsageError
 from filevault.system.printable import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,6 +45,8 @@ def _percent(text: str) -> str:
 
 
 def _encode_part(part: str) -> str:
+    import re
+
     if _is_plain(part):
         return part
     encoded = re.sub(_ENCODED, lambda match: _percent(match.group()), part)
@@ -118,6 +119,8 @@ def decode_path(path: str, suffix: str) -> str | None:
 
 
 def _decode(encoded: str) -> str | None:
+    import re
+
     try:
         return re.sub(
             _SEQUENCE,

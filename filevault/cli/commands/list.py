@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
 
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.sign_ins import sign_ins
@@ -12,6 +11,7 @@ from filevault.errors import FilevaultError, NoVaultError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_local, format_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Container, Mapping, Sequence
@@ -143,8 +143,11 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
     shown = format_local if args.local else format_time
     key = None
     if details.key_profile is not None:
-        key = "not known while the vault is locked" if details.key is None else f"...{details.key}"
-        key += "" if details.key_profile == name else f" of {printable(details.key_profile)}"
+        of = "" if details.key_profile == name else printable(details.key_profile)
+        if details.key is not None:
+            key = f"...{details.key}" + (f" of {of}" if of else "")
+        else:
+            key = (f"that of {of}, " if of else "") + "not known while the vault is locked"
     created, time = None, listing.stored.get(name)
     if time is not None:
         created = f"{shown(time[0])} ({_age((int(now) - time[0]) // _DAY, time[1])})"

@@ -168,7 +168,8 @@ class _Verification:
             reporter.result(line)
         for each in self.findings:
             hint = f" ({printable(each.hint)})" if each.hint else ""
-            reporter.result(f"{each.severity}: {each.subject}: {printable(each.message)}{hint}")
+            message = printable(each.message).removeprefix(f"{each.subject} ")
+            reporter.result(f"{each.severity}: {each.subject}: {message}{hint}")
         counted = [_counted(self._counts["items"], "key"), _counted(errors, "error")]
         counted += [_counted(warnings, "warning")]
         if not self._args.profiles:
