@@ -222,9 +222,9 @@ class SessionCache:
             owner = decode_session_owner(part)
             if owner is None:
                 continue
-            for entry in folder.entries():
-                parts = session_file.split_name(entry.name)
-                if parts is not None and entry.is_file(follow_symlinks=False):
+            for file in folder.listing()[0]:
+                parts = session_file.split_name(file)
+                if parts is not None:
                     found.append((owner, parts[0], parts[2]))
         return found
 
@@ -258,14 +258,14 @@ class SessionCache:
         except FileNotFoundError:
             return
         with sessions:
-            for entry in sessions.entries():
-                if entry.name == (only or entry.name) and entry.is_dir(follow_symlinks=False):
+            for name in sessions.listing()[1]:
+                if name == (only or name):
                     try:
-                        folder = sessions.child(entry.name)
+                        folder = sessions.child(name)
                     except FileNotFoundError:
                         continue
                     with folder:
-                        yield entry.name, folder
+                        yield name, folder
 
     def _delete(self, chosen: Callable[[Folder, str], bool], only: str | None) -> int:
         gone = 0

@@ -307,15 +307,34 @@ class Folder:
     def entries(self) -> list[os.DirEntry[str]]:
         """Return the directory's entries, sorted by name."""
         try:
-            noted = self.inputs if self.inputs is not None and self.inputs.doubt is None else None
-            before = None if noted is None else os.fstat(self.fd)
-            entries = list(os.scandir(self.fd))  # read to its end, it is closed
-            entries.sort(key=_name)
-            if noted is not None and before is not None:
-                noted.read(self.path, before, os.fstat(self.fd))
-            return entries
+            return sorted(self._scan(), key=_name)
         except OSError as error:
             raise storage_error(error, "read", self.path) from error
+
+    def listing(self) -> tuple[list[str], list[str]]:
+        """Return the names of the regular files and of the folders inside, each sorted.
+
+        For thousands: a name is sorted in half the time of an entry.
+        """
+        try:
+            entries = self._scan()
+            files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+            folders = []
+            if len(files) != len(entries):
+                folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            raise storage_error(error, "read", self.path) from error
+        files.sort()
+        folders.sort()
+        return files, folders
+
+    def _scan(self) -> list[os.DirEntry[str]]:
+        noted = self.inputs if self.inputs is not None and self.inputs.doubt is None else None
+        before = None if noted is None else os.fstat(self.fd)
+        entries = list(os.scandir(self.fd))  # read to its end, it is closed
+        if noted is not None and before is not None:
+            noted.read(self.path, before, os.fstat(self.fd))
+        return entries
 
     def write(
         self,

@@ -19,6 +19,10 @@ _ARGUMENTS = 7
 _PR_SET_NAME = 15  # linux/prctl.h
 
 
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
+
+
 class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "l"
 
@@ -36,25 +40,46 @@ class _Function(_ctypes.CFuncPtr):
     _restype_ = _Long
 
 
+class _Direct(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL  # errno is not kept, which takes as long as all else
+    _restype_ = _Int
+
+
 def function(name: str) -> Callable[..., int]:
     """Return a function of the C library that takes up to seven words and returns a long.
 
     Its arguments are integers and bytes, which are passed as their address; it raises OSError
     instead of returning -1. Raises OSError if there is no such function.
     """
-    # ctypes.CDLL finds functions with these two, which typeshed lacks.
-    private: Any = _ctypes
-    made: Any = _Function(private.dlsym(private.dlopen(None, 0), name))
+    made: Any = _Function(_address(name))
     made.argtypes = (_Pointer,) * _ARGUMENTS
 
     def call(*arguments: int | bytes | object) -> int:
         result: int = made(*arguments, *(0,) * (_ARGUMENTS - len(arguments)))
         if result == -1:
-            code = private.get_errno()
+            code = _ctypes.get_errno()
             raise OSError(code, os.strerror(code))
         return result
 
     return call
+
+
+def direct(name: str) -> Callable[..., int]:
+    """Return a function of the C library that returns an int: -1 after an error, nothing is raised.
+
+    Its arguments are integers of 32 bits, bytes, and what `writable` returns: nothing converts
+    them, which takes half the time. For what is called thousands of times. Raises OSError if there
+    is no such function.
+    """
+    call: Callable[..., int] = _Direct(_address(name))
+    return call
+
+
+def _address(name: str) -> int:
+    # ctypes.CDLL finds functions with these two, which typeshed lacks.
+    private: Any = _ctypes
+    found: int = private.dlsym(private.dlopen(None, 0), name)
+    return found
 
 
 def set_name(name: str) -> None:

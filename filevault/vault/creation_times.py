@@ -7,17 +7,15 @@ it. Nothing else is decided by them (`docs/format.md` §9).
 from __future__ import annotations
 
 import time
-from itertools import chain
-from operator import attrgetter
-from struct import error, pack
+from struct import pack
 
 from filevault.errors import FilevaultError
 from filevault.system.times import parse_time
+from filevault.vault.witnesses import WITNESS_SIZE, witness, witnesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from filevault.system.files import Folder
     from filevault.vault.item_store import ItemStore
@@ -25,14 +23,12 @@ if TYPE_CHECKING:
     CreationTime = tuple[int, str | None]
 
 _FILE = "index"
-_FORMAT = b"filevault/3"
+_FORMAT = b"filevault/4"
 _LIMIT = 16 << 20
-_ORIGINS = (None, "iam", "add")
+_ORIGINS = {0: None, 1: "iam", 2: "add"}
+_NUMBERS = {origin: number for number, origin in _ORIGINS.items()}
 _NO_TIME = len(_ORIGINS)
-_numbers = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
-_BYTES = 8  # of a number
-_WITNESS = 5 * _BYTES
-_ENTRY = _WITNESS + 2 * _BYTES
+_ENTRY = WITNESS_SIZE + 2 * 8
 _LATEST = 10**12  # later than the last second that `parse_time` reads
 _SETTLED = 3_000_000_000
 """Nanoseconds for which a file must not have been changed before it is read.
@@ -65,7 +61,7 @@ class _Entries:
 
     def has(self, start: int, witnesses: bytes) -> bool:
         """Return whether the entries from a position on have these witnesses."""
-        at = start * _WITNESS
+        at = start * WITNESS_SIZE
         return self.witnesses[at : at + len(witnesses)] == witnesses
 
     def position(self, name: str) -> int | None:
@@ -113,22 +109,22 @@ class CreationTimes:
         for folder, names, files in items.files():
             end = start + len(names)
             if recorded.names[start:end] == names:
-                witnesses = _witnesses(files)
-                if witnesses is not None and recorded.has(start, witnesses):
+                present = witnesses(folder.fd, files)
+                if present is not None and recorded.has(start, present):
                     times = recorded.times[start:end]
-                    self._present.add(names, witnesses, times)
+                    self._present.add(names, present, times)
                     found.update(zip(names, times, strict=True))
                     start = end
                     continue
             for name, file in zip(names, files, strict=True):
                 position = recorded.position(name)
-                witness = None if position is None else _witnesses([file])
-                if position is not None and witness is not None and recorded.has(position, witness):
+                present = None if position is None else witnesses(folder.fd, [file])
+                if position is not None and present is not None and recorded.has(position, present):
                     found[name] = recorded.times[position]
-                    self._present.add([name], witness, [found[name]])
+                    self._present.add([name], present, [found[name]])
                     start = position + 1
                 else:
-                    found[name] = self._time(name, folder, file.name)
+                    found[name] = self._time(name, folder, file)
         names = sorted(found)
         return found if names == list(found) else {name: found[name] for name in names}
 
@@ -153,11 +149,14 @@ class CreationTimes:
             found = None if header is None else (parse_time(header[0]), header[1])
         except ValueError:
             found = None
-        if status is not None and max(status.st_mtime_ns, status.st_ctime_ns) < before - _SETTLED:
-            witness = _packed([status])
-            if witness is not None and (found is None or found[0] >= 0) and "\n" not in name:
-                self._present.add([name], witness, [found])
-                self._is_new = True
+        if (
+            status is not None
+            and max(status.st_mtime_ns, status.st_ctime_ns) < before - _SETTLED
+            and (found is None or found[0] >= 0)
+            and "\n" not in name
+        ):
+            self._present.add([name], witness(status), [found])
+            self._is_new = True
         return found
 
     def _load(self) -> _Entries:
@@ -179,7 +178,7 @@ def _parsed(data: bytes) -> _Entries | None:
     if kind != _FORMAT or not text.isdigit() or len(text) > len(str(_LIMIT)):
         return None
     count = int(text)
-    at, end = count * _WITNESS, count * _ENTRY
+    at, end = count * WITNESS_SIZE, count * _ENTRY
     try:
         names = rest[end:].decode("utf-8").split("\n")
         numbers = memoryview(rest)[at:end].cast("Q").tolist()  # so that none is negative
@@ -188,11 +187,15 @@ def _parsed(data: bytes) -> _Entries | None:
     created, origins = numbers[:count], numbers[count:]
     if len(names) != count or len(origins) != count:
         return None
-    if max(created) >= _LATEST or not {*range(_NO_TIME + 1)}.issuperset(origins):
+    if max(created) >= _LATEST:
         return None
-    times: list[CreationTime | None] = list(
-        zip(created, map((*_ORIGINS, None).__getitem__, origins), strict=True)
-    )
+    texts = {**_ORIGINS, _NO_TIME: None}
+    try:
+        times: list[CreationTime | None] = list(
+            zip(created, map(texts.__getitem__, origins), strict=True)
+        )
+    except KeyError:
+        return None
     if _NO_TIME in origins:
         times = [
             None if origin == _NO_TIME else time
@@ -205,32 +208,7 @@ def _written(entries: _Entries) -> bytes:
     """Return the bytes of a file."""
     times = entries.times
     created = [0 if time is None else time[0] for time in times]
-    origins = [_NO_TIME if time is None else _origin(time[1]) for time in times]
+    origins = [_NO_TIME if time is None else _NUMBERS.get(time[1], 0) for time in times]
     numbers = pack(f"{2 * len(times)}q", *created, *origins)
     names = "\n".join(entries.names).encode()
     return b"%b %d\n%b%b%b" % (_FORMAT, len(times), bytes(entries.witnesses), numbers, names)
-
-
-def _origin(origin: str | None) -> int:
-    return _ORIGINS.index(origin) if origin in _ORIGINS else 0
-
-
-def _witnesses(files: Iterable[os.DirEntry[str]]) -> bytes | None:
-    """Return the witnesses of files; None if one has none, or is gone.
-
-    A witness shows that a file is the one that was read, and has not been changed since. Any
-    change of mode, owner or links changes `st_ctime`, which no call can set.
-    """
-    try:
-        return _packed([file.stat(follow_symlinks=False) for file in files])
-    except OSError:
-        return None
-
-
-def _packed(statuses: Sequence[os.stat_result]) -> bytes | None:
-    """Return what `stat` says of files as witnesses; None if a number has more than 63 bits."""
-    numbers = chain.from_iterable(map(_numbers, statuses))
-    try:
-        return pack(f"{len(statuses) * _WITNESS // _BYTES}q", *numbers)
-    except error:
-        return None

@@ -7,17 +7,16 @@ import contextlib
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
 from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable, shell_word
-from filevault.vault.names import all_plain, decode_path, encode_name
+from filevault.vault.names import all_plain, decode_path, encode_name, plain_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
 
     from filevault.system.files import Folder
     from filevault.system.permissions import Permissions
 
-    ItemFiles = tuple[Folder, list[str], list[os.DirEntry[str]]]
+    ItemFiles = tuple[Folder, list[str], list[str]]
 
 _ITEM_LIMIT = 1 << 20
 _DEPTH_LIMIT = 64
@@ -51,9 +50,9 @@ class ItemStore:
         return sorted(name for _folder, names, _files in self.files() for name in names)
 
     def files(self) -> Iterator[ItemFiles]:
-        """Yield each folder, open until the next step, and the names and files of its items.
+        """Yield each folder, open until the next step, the names of its items and the files.
 
-        Both are lists of the same length, by file name; there may be thousands.
+        Both are lists of names, of the same length, by file name; there may be thousands.
         """
         try:
             with self._folder(()) as root:
@@ -62,36 +61,27 @@ class ItemStore:
             return
 
     def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[ItemFiles]:
-        suffix = self._suffix
-        end = -len(suffix)
-        entries = folder.entries()
-        # For thousands, a slice takes less than a call of `endswith`.
-        files = [
-            entry
-            for entry in entries
-            if entry.name[end:] == suffix and entry.is_file(follow_symlinks=False)
-        ]
+        files, folders = folder.listing()
         yield folder, *self._items(folder, prefix, files)
-        if depth < _DEPTH_LIMIT and len(files) != len(entries):
-            inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-            for name in inner:
-                if name[0] != "." and not name.endswith(suffix):
+        if depth < _DEPTH_LIMIT:
+            for name in folders:
+                if name[0] != "." and not name.endswith(self._suffix):
                     yield from self._walk_into(folder, name, prefix, depth)
 
-    def _items(
-        self, folder: Folder, prefix: str, files: list[os.DirEntry[str]]
-    ) -> tuple[list[str], list[os.DirEntry[str]]]:
-        """Return those of a folder's files with the suffix that are items: names and files."""
-        end = -len(self._suffix)
-        names = [entry.name[:end] for entry in files]
-        if all_plain(names) and (not prefix or all_plain(prefix[:-1].split("/"))):
+    def _items(self, folder: Folder, prefix: str, files: list[str]) -> tuple[list[str], list[str]]:
+        """Return those of a folder's files that are items: names and files."""
+        names = plain_names(files, self._suffix)
+        if names is None:  # without other files that are there, they may be plain
+            files = [file for file in files if file.endswith(self._suffix)]
+            names = plain_names(files, self._suffix)
+        if names is not None and (not prefix or all_plain(prefix[:-1].split("/"))):
             return [prefix + name for name in names] if prefix else names, files
         names, found = [], []
-        for entry in files:
-            name = None if entry.name[0] == "." else self._name(folder, prefix, entry.name)
+        for file in files:
+            name = None if file[0] == "." else self._name(folder, prefix, file)
             if name is not None:
                 names.append(name)
-                found.append(entry)
+                found.append(file)
         return names, found
 
     def _walk_into(self, folder: Folder, name: str, prefix: str, depth: int) -> Iterator[ItemFiles]:

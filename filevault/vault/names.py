@@ -40,6 +40,18 @@ def all_plain(texts: Sequence[str]) -> bool:
     )
 
 
+def plain_names(files: Sequence[str], suffix: str) -> list[str] | None:
+    """Return the names of items from those of their files, if each certainly encodes to itself.
+
+    None if one may not, or lacks the suffix; there may be thousands.
+    """
+    lines = "\n".join(files) + "\n"
+    names = lines.replace(f"{suffix}\n", "\n").split("\n")[:-1]
+    if lines.count(f"{suffix}\n") == len(names) == len(files) and all_plain(names):
+        return names
+    return None
+
+
 def _percent(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in text.encode("utf-8"))
 

@@ -44,7 +44,7 @@ NAMES = st.lists(
 def heads(store: ItemStore) -> list[tuple[str, bytes]]:
     """Read what a listing reads."""
     return sorted(
-        (name, folder.head(file.name, 100)[0])
+        (name, folder.head(file, 100)[0])
         for folder, names, files in store.files()
         for name, file in zip(names, files, strict=True)
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from itertools import chain, repeat
+from itertools import repeat
+from operator import itemgetter
 
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.sign_ins import sign_ins
@@ -67,7 +68,9 @@ class _Listing:
         self.signed_in: dict[str, SignIn] = {}
         self.profiles = profiles
         self.keys = [key for key in stored if key not in self.configured]
-        self.others = sorted(sessions.keys() - self.configured - stored.keys())
+        self.others = sorted(
+            name for name in sessions if name not in stored and name not in self.configured
+        )
         self.names = [*profiles, *self.keys, *self.others]
 
     def source(self, name: str) -> str | None:
@@ -280,8 +283,8 @@ class _Ages(dict["CreationTime | None", str]):
 def _warn_of_age(listing: _Listing, context: Context) -> None:
     limit, now = context.settings.config.key_age_warning, context.runtime.clock()
     latest = int(now - limit) if limit > 0 else -1
-    times = filter(None, listing.stored.values())
-    if latest < 0 or all(time[0] > latest for time in times):
+    seconds = map(itemgetter(0), filter(None, listing.stored.values()))
+    if latest < 0 or min(seconds, default=now) > latest:
         return
     aged = {name for name, time in listing.stored.items() if time is not None and time[0] <= latest}
     old = [name for name in listing.names if name in aged]
@@ -320,10 +323,12 @@ def _print_table(listing: _Listing, context: Context, *, local: bool) -> None:
         map(_Ages(now).__getitem__, map(stored.get, listing.names)),
         map(ends.get, listing.names, repeat("-\n")),
     )
+    parts = [""] * (len(columns) * len(cells))  # cell by cell, line by line
+    for number, column in enumerate(columns):
+        parts[number :: len(columns)] = column
     context.reporter.write(
         f"{'Profile':{width}}{'Credentials':{width}}{'Age':{_AGE}}Sessions\n"
-        f"{'=======':{width}}{'===========':{width}}{'===':{_AGE}}========\n"
-        + "".join(chain.from_iterable(zip(*columns, strict=True)))
+        f"{'=======':{width}}{'===========':{width}}{'===':{_AGE}}========\n" + "".join(parts)
     )
 
 
