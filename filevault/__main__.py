@@ -37,6 +37,11 @@ def entry() -> "NoReturn":
         except KeyboardInterrupt:
             posix.write(2, b"filevault: interrupted\n")
             posix._exit(130)
+    from filevault.finder import install, preload
+
+    install()
+    if tried is not None:
+        preload()
     import contextlib
     import os
 

@@ -51,7 +51,9 @@ FilevaultError                  1   anything not listed below
 
 from __future__ import annotations
 
-from typing import Self
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class FilevaultError(Exception):

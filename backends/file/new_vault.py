@@ -1,4 +1,4 @@
-"""Making a new `file` vault (`docs/format.md` §5)."""
+"""Make a new `file` vault (`docs/format.md` §5)."""
 
 from __future__ import annotations
 
@@ -67,10 +67,7 @@ def create(
                     folder,
                     master,
                     vault,
-                    secret,
-                    parameters=costs,
-                    label=label,
-                    created=created,
+                    keyslots.NewKeyslot(secret, costs, label, created),
                     random=random,
                 )
                 for secret, costs in secrets

@@ -83,10 +83,9 @@ class ImportSource:
         Raises what `take_out` raises, and StorageError.
         """
         entries = {each.entry for each in found}
-        home, warn = context.settings.home_if_known, context.reporter.warn
         for file in self.files:
             if any(each.entry in entries for each in _read(file).keys):
-                take_out(file, entries, home, warn)
+                take_out(file, entries, context.edit_rules)
         if self._store_files:
             with Folder.open(self._store) as folder:
                 return [
@@ -296,7 +295,8 @@ def _vault(
         )
     with open_vault(choice, other, remembers=not args.dry_run) as opened:
         unlock(opened, SOURCE_VARIABLE)
-        contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
+        with opened.vault.memory.batch():
+            contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
     return ImportSource(f"{printable(choice.root)} ({choice.backend.title})", contents)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault.backends import backend_names, find_backend
 from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
 from filevault.system.config_files import read_config
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import binascii
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing.key_schedule import new_session_key
@@ -24,6 +23,7 @@ from filevault.errors import (
 from filevault.system.digest import sha256_hex
 from filevault.system.times import format_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

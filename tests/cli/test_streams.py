@@ -19,12 +19,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from filevault.cli.command import COMMANDS
+from filevault.keycache.agent_folders import user_agent_folders
 from tests.fakes.identity_center import START_URL
 from tests.faults.harness import Snapshot
 from tests.launch import prefork, streams
 from tests.launch.streams import FULL_SIZE, LIMITED, WORKS
 from tests.samples import EXAMPLE_ID
 from tests.worlds import cli_login
+from tests.worlds.key_cache import end_agents
 from tests.worlds.machine import Machine
 
 REAL = (sys.executable, "-P", "-m", "filevault")
@@ -170,19 +172,21 @@ def _few_programs(folder: Path) -> Path:
 class StreamMachine:
     """A machine with a vault, put back after each run."""
 
-    def __init__(self, home: Path) -> None:
-        self.machine = machine = Machine(home)
+    def __init__(self, root: Path) -> None:
+        self.machine = machine = Machine(root / "home")
         machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
         machine.write_config(
             f"[sso-session work]\nsso_start_url = {START_URL}\nsso_region = eu-west-1\n"
             f"[profile console]\nlogin_session = {cli_login.USER}\n"
         )
-        cli_login.write(home, cli_login.USER, cli_login.cli_token(cli_login.sample()))
+        cli_login.write(machine.home, cli_login.USER, cli_login.cli_token(cli_login.sample()))
         machine.env["FILEVAULT_NEW_PASSPHRASE"] = "another horse battery staple"
         machine.env["AWS_REGION"] = "eu-west-1"
-        machine.env["PATH"] = str(_few_programs(home.parent / "bin"))
+        machine.env["PATH"] = str(_few_programs(root / "bin"))
         machine.places = "agent"
-        self.start = Snapshot.take(home)
+        machine.root = str(root)
+        (root / "tmp").mkdir()
+        self.start = Snapshot.take(machine.home)
 
     def run(self, case: StreamCase, **streams: Any) -> tuple[StreamResult, bool]:
         """Return how a run ended, and whether it changed anything; then take that back."""
@@ -198,7 +202,8 @@ class StreamMachine:
 @pytest.fixture(scope="module")
 def stream_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamMachine]:
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="w") as folder:
-        yield StreamMachine(Path(folder) / "home")
+        yield StreamMachine(Path(folder))
+        end_agents(user_agent_folders(lambda _: None, folder))
 
 
 @each

@@ -37,7 +37,7 @@ asked for twice, or comes from FILEVAULT_NEW_PASSPHRASE with its _FILE, _FD and 
 The new keyslot gets the present cost, and is opened before the old one is deleted, along with
 every other keyslot that the old passphrase opens.
 
-If another passphrase or a label shows that the old one may be somebody else's, or the recovery
+If another passphrase or a label shows that the old one may be another person's, or the recovery
 words on paper, a question comes first; --slot ID names the keyslot to replace, without a question.
 
 This revokes nothing: anyone who knew the old passphrase can open every earlier copy of the vault,
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _ask(opened: OpenVault, unwrapped: UnwrappedKey, context: Context) -> None:
     """Ask whether the keyslot that was opened is meant, if it may be the recovery words' own.
 
-    Whoever has lost the passphrase opens the vault with those, and would lose them as well.
+    A user who has lost the passphrase opens the vault with those, and would lose them as well.
     """
     slot, folder = unwrapped.slot, opened.vault.folder
     others = {
@@ -113,7 +113,7 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
                 vault.folder, unwrapped, context.kdf_policy
             )
         new = keyslot_changes.change_passphrase(
-            vault.folder, unwrapped, secret, costs, created=created, also=others
+            vault.folder, unwrapped, keyslots.NewKeyslot(secret, costs, "", created), others
         )
         return new, others
 
