@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -35,7 +36,7 @@ from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
 from filevault.keycache.agent_folders import agent_folders
 from filevault.keycache.cache import KeyCache
-from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey, KeyType
+from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey
 from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import Answer, answer_line
@@ -50,6 +51,9 @@ from tests.worlds.agent import short_folder
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
 from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import Machine
+
+if TYPE_CHECKING:
+    from filevault.keycache.cached_key import KeyType
 
 pytestmark = needs_kernel_keyring
 
