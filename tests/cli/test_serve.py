@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from filevault.cli.serving_state import ProfileState, ServingState
+from filevault.cli.token_files import TokenFiles
 from filevault.credentials import Credentials
-from filevault.errors import UsageError
+from filevault.errors import BusyError, UsageError
 from tests.conditions.other_user import NOBODY, as_user, needs_root
 from tests.conditions.two_machines import two_machines
 from tests.interop.recorder import Recorder
@@ -275,6 +276,26 @@ def test_the_token_of_a_running_server_is_not_replaced(ready: AwsMachine) -> Non
         server.process.wait(TIMEOUT)
     with StandingServer(ready.machine, *words) as server:
         assert server.get("admin").status == 200
+
+
+@pytest.mark.parametrize("text", [None, "x" * 43])
+def test_of_two_servers_that_start_at_once_one_keeps_its_token(
+    tmp_path: Path, text: str | None
+) -> None:
+    """Both found the file free, and then a person signed in for each."""
+    path = tmp_path / "token"
+    if text is not None:
+        path.write_text(text)
+    first, second = (TokenFiles([str(path)], None) for _ in range(2))
+    first.check()
+    second.check()
+    first.write(["a" * 43])
+    with pytest.raises(BusyError, match="is the token of a server that is running"):
+        second.write(["b" * 43])
+    second.remove()
+    assert path.read_text() == "a" * 43
+    first.remove()
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("text", ["", "x" * 43])
