@@ -10,10 +10,10 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from filevault import errors
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
-    InterruptedByUserError,
     NewerFormatError,
     StorageError,
     UsageError,
@@ -151,7 +151,7 @@ class SessionCache:
             return
         try:
             self._write(name, credentials, credentials.expiration)
-        except InterruptedByUserError:
+        except errors.InterruptedByUserError:
             raise
         except FilevaultError as error:
             self._complain(error)

@@ -12,7 +12,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from filevault.errors import ConfigError, NoLocksError, StorageError
+from filevault import errors
+from filevault.errors import ConfigError, StorageError
 from filevault.system.files import Folder, read_all, storage_error
 from filevault.system.printable import printable, shell_word
 
@@ -216,7 +217,7 @@ def edit_config(
         Folder.make(os.path.dirname(target), home, warn) as folder,
         contextlib.ExitStack() as stack,
     ):
-        with contextlib.suppress(NoLocksError):
+        with contextlib.suppress(errors.NoLocksError):
             stack.enter_context(locked(folder))
         _check_path_owners(path, folder)
         name = os.path.basename(target)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault import errors
 from filevault.backends import BACKENDS
-from filevault.errors import UsageError, VaultChoiceError
+from filevault.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ def option_store(settings: Settings) -> tuple[str, str] | None:
         )
     asked = settings.backend
     if asked is not None and BACKENDS[asked.value].tool is None:
-        wrong = UsageError if asked.origin == "--backend" else VaultChoiceError
+        wrong = UsageError if asked.origin == "--backend" else errors.VaultChoiceError
         raise wrong(
             f"--pass-dir names a pass or passage store, and {asked.origin} asks for {asked.value}",
             hint="--vault DIR names the folder of a file vault",
