@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
-
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Final, Literal
 
     from filevault.backends.kdf import KdfPolicy
     from filevault.backends.protocols import (
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     )
     from filevault.system.files import Folder
 
-Family = Literal["sealed", "recipients"]
-"""The two ways in which an item is protected."""
+    Family = Literal["sealed", "recipients"]
+    """The two ways in which an item is protected."""
 
 SEALED: Final = "sealed"
 """An item is authenticated together with its header.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from filevault.errors import FilevaultError
 from filevault.system.record import Record
 
@@ -58,21 +56,29 @@ _ISSUED_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa:
 
 def is_key_id(text: str) -> bool:
     """Return whether a text can be an access key id."""
+    import re
+
     return re.match(rf"{KEY_ID}\Z", text) is not None
 
 
 def is_secret_key(text: str) -> bool:
     """Return whether a text can be a secret access key that is stored."""
+    import re
+
     return re.match(rf"{SECRET_KEY}\Z", text) is not None
 
 
 def looks_like_key_id(text: str) -> bool:
     """Return whether a text has the form of the access key ids that AWS issues."""
+    import re
+
     return re.match(_ISSUED_KEY_ID, text) is not None
 
 
 def looks_like_secret(text: str) -> bool:
     """Return whether a text has the form of the secret access keys that AWS issues."""
+    import re
+
     return re.match(_ISSUED_SECRET, text.strip()) is not None
 
 

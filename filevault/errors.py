@@ -51,9 +51,10 @@ FilevaultError                  1   anything not listed below
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from filevault.rare_errors import *  # noqa: F403
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from filevault.errors import (
     BackendError,
     ConfigError,
@@ -16,6 +14,10 @@ from filevault.errors import (
     LockedError,
     StorageError,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class DeclinedError(FilevaultError):

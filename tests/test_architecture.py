@@ -362,10 +362,10 @@ def _is_field(node: ast.stmt) -> TypeGuard[ast.AnnAssign]:
     return isinstance(node, ast.AnnAssign)
 
 
-# The home directory must not come into being by a folder that is made below it, so whoever makes
-# one says where the home is: function to the number of arguments that include it.
-NAMES_HOME = {"make": 2, "make_folders": 2, "edit_config": 4, "append_profile": 4}
-NAMES_HOME |= {"append_profiles": 3}
+# The home directory must not come into being by a folder that is made below it, so a function that
+# makes one is told where the home is: function to the number of arguments that include it. The
+# type of `edit_config` demands it.
+NAMES_HOME = {"make": 2, "make_folders": 2}
 NAMES_HOME |= {"check_writable": 2, "writers_lock": 3}
 
 

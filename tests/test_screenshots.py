@@ -11,13 +11,14 @@ from tests.conditions.tools import tool
 from tests.screenshots import FOLDER, Screenshot, screenshots, svg
 
 ROOT = FOLDER.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "docs/tutorial.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs/tutorial.md", *(ROOT / "docs/how-to").glob("*.md")]
 
 
 @pytest.fixture(scope="module")
 def shots() -> list[Screenshot]:
     """What new runs show; one for all tests of this file."""
     tool("aws")
+    tool("tmux")
     return screenshots()
 
 

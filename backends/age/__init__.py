@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault.backends.definition import RECIPIENTS, Backend, OtherTool
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from filevault.backends.definition import VaultParts
     from filevault.backends.protocols import RecipientsBackend

@@ -8,7 +8,6 @@ only then: a run that finds the session key in the key cache unlocks nothing.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Literal
 
 from filevault.backends.definition import SEALED, SecretRequest
 from filevault.backends.file import FILE, vault_json
@@ -16,8 +15,10 @@ from filevault.backends.sealing import envelope, key_schedule
 from filevault.errors import TamperedError
 from filevault.system.printable import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
     from filevault.backends.definition import VaultParts
     from filevault.backends.file.unlock import UnlockResult

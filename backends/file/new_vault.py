@@ -1,4 +1,4 @@
-"""Making a new `file` vault (`docs/format.md` §5)."""
+"""Make a new `file` vault (`docs/format.md` §5)."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault import errors
 from filevault.backends.file import FILE as BACKEND
 from filevault.backends.sealing import format_header
@@ -13,6 +11,7 @@ from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from filevault.system.files import Folder
 

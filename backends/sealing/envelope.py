@@ -7,8 +7,6 @@ is verified as the stored bytes; it is never serialised again for a comparison.
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING
 
 from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import format_header, xaes
@@ -17,6 +15,7 @@ from filevault.system import strict_json
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -101,6 +100,8 @@ def seal(
 
 def created(head: bytes) -> tuple[str, str | None] | None:
     """Return `created` and `created_from` from a file's first bytes; not authenticated."""
+    import re
+
     found = re.search(_CREATED, head.partition(b"\n")[0])
     if found is None:
         return None

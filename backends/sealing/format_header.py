@@ -7,14 +7,13 @@ distinguished from damaged ones everywhere, whatever else a newer header has.
 from __future__ import annotations
 
 import binascii
-import re
-from typing import TYPE_CHECKING
 
 from filevault.errors import DamagedError, NewerFormatError
 from filevault.system import strict_json
 from filevault.system.printable import printable
 from filevault.system.times import parse_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -58,6 +57,8 @@ def parse(line: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
 
 def refuse_newer(data: bytes, what: str) -> None:
     """Raise NewerFormatError if a header's format is `filevault/N` with N above 1."""
+    import re
+
     found = re.match(_BEGINNING, data)
     if found:
         name: object = found.group(1).decode("ascii")

@@ -1,4 +1,4 @@
-"""One HTTP request beside the API of AWS, within limits: to a CI system or a metadata endpoint."""
+"""An HTTP request that is no call to AWS, within limits: to a CI system or a metadata endpoint."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Checks of a vault that only read: one file for what they look at; none prints or remembers."""
+"""Checks of a vault and of a machine that only read, one file for each subject; none prints."""

@@ -79,7 +79,7 @@ def _findings(machine: MachineState) -> Iterator[Finding]:
     if config is not None:
         in_config = [each for each in config.own_sections() if each.values.get(_SECRET)]
         yield from _clear(config.path, in_config)
-    yield from _shadowing(machine, path, [each.name for each in keys])
+    yield from _shadowing(machine, path, keys)
 
 
 def _clear(path: str, found: Sequence[Section]) -> Iterator[Finding]:
@@ -94,11 +94,15 @@ def _clear(path: str, found: Sequence[Section]) -> Iterator[Finding]:
         yield Finding(printable(path), "clear-session", WARNING, message, hint=hint)
 
 
-def _shadowing(machine: MachineState, path: str, names: Sequence[str]) -> Iterator[Finding]:
-    """Sections with keys that hide what the config or the vault has for the same profile."""
+def _shadowing(machine: MachineState, path: str, found: Sequence[Section]) -> Iterator[Finding]:
+    """Sections with keys that hide what the config or the vault has for the same profile.
+
+    And those whose key SDKs that merge both files send with the token of a session in the config.
+    """
     config = machine.config_if_read()
     stored = machine.stored_names()
-    for name in names:
+    for each in found:
+        name = each.name
         section = None if config is None else config.profile(name)
         others = [] if section is None else [key for key in _IDENTITY if section.values.get(key)]
         if name in stored:
@@ -106,10 +110,17 @@ def _shadowing(machine: MachineState, path: str, names: Sequence[str]) -> Iterat
         if others:
             message = (
                 f"the clear key of {printable(name, 80)!r} hides {' and '.join(others[:_NAMES])} "
-                "of the same profile from SDKs"
+                "of the same profile from most SDKs"
             )
             hint = f"delete the section [{printable(name, 80)}] from that file"
             yield Finding(printable(path), "shadowed", WARNING, message, hint=hint)
+        if section is not None and _has_token(section) and not _has_token(each):
+            message = (
+                f"some SDKs send the clear key of {printable(name, 80)!r} with the session token "
+                f"that {printable(section.path)} has for it"
+            )
+            hint = "delete the session from the config"
+            yield Finding(printable(path), "mixed-keys", WARNING, message, hint=hint)
 
 
 def _has_token(section: Section) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from filevault.checks.diagnosis import Diagnosis, Fact
 from filevault.checks.finding import WARNING, Finding
+from filevault.checks.leftovers import head
 from filevault.config.aws_variables import find as known
 from filevault.system.printable import printable
 from filevault.system.times import parse_time
@@ -156,11 +157,18 @@ def _endpoints(machine: MachineState) -> Iterator[Finding]:
     if value is not None and not value.endswith("/"):
         message = "does not end in a slash: version 2.9 of the AWS CLI then asks a wrong address"
         yield _warning(name, message, "write a / at its end")
-    name = "AWS_EC2_METADATA_DISABLED"
-    value = machine.get(name)
-    if value is not None and value.lower() not in ("true", "false"):
-        message = f"is {printable(value, 40)!r}: SDKs agree on true alone"
-        yield _warning(name, message, f"{name}=true turns the metadata service off")
+    if value is not None and value.partition("://")[2].rstrip("/").count("/"):
+        message = "has a path, which JavaScript SDKs drop and botocore keeps"
+        yield _warning(name, message, "let it be an address and a / alone")
+    for name in ("AWS_EC2_METADATA_DISABLED", "AWS_EC2_METADATA_V1_DISABLED"):
+        value = machine.get(name)
+        if value is not None and value.lower() not in ("true", "false"):
+            message = f"is {printable(value, 40)!r}: SDKs agree on true alone"
+            yield _warning(name, message, f"write {name}=true")
+    yield from _container(machine)
+
+
+def _container(machine: MachineState) -> Iterator[Finding]:
     name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
     if machine.get(name) and machine.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         message = (
@@ -168,6 +176,46 @@ def _endpoints(machine: MachineState) -> Iterator[Finding]:
             "this one, Go the other"
         )
         yield _warning(name, message, "unset one of the two")
+
+    name = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+    value = machine.get(name)
+    host = None if value is None else _plain_host(value)
+    if host is not None and not _is_near(host):
+        message = f"is plain http to {printable(host, 80)!r}: SDKs ask this machine alone so"
+        yield _warning(name, message, "use 127.0.0.1 or https")
+    name = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
+    path = machine.get(name)
+    if path is None:
+        return
+    if not os.path.exists(path):
+        message = f"names {printable(path, 200)!r}, which is not there"
+        yield _warning(name, message, "correct the mount of the token, or unset it")
+    elif not {*b"\r\n"}.isdisjoint(head(path)):
+        message = f"names {printable(path, 200)!r}, which has a line end: SDKs refuse that token"
+        yield _warning(name, message, "write the file without a newline, as with printf %s")
+
+
+def _plain_host(uri: str) -> str | None:
+    """Return the host of an http address, None for any other."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(uri)
+        return parts.hostname if parts.scheme.lower() == "http" else None
+    except ValueError:
+        return None
+
+
+def _is_near(host: str) -> bool:
+    """Return whether SDKs ask a host without TLS: loopback, or the addresses of ECS and EKS."""
+    import ipaddress
+
+    if host == "localhost" or host in ("169.254.170.2", "169.254.170.23", "fd00:ec2::23"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _files(machine: MachineState) -> Iterator[Finding]:

@@ -71,7 +71,7 @@ def _names(path: str) -> list[str]:
     return sorted(found)
 
 
-def _head(path: str) -> bytes:
+def head(path: str) -> bytes:
     """Return the first bytes of a regular file, b"" for anything else."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -89,7 +89,7 @@ def _counted(path: str, now: float) -> tuple[int, int]:
     """Return how many files of a folder have credentials, and how many have not expired."""
     count = valid = 0
     for name in _names(path):
-        data = _head(f"{path}/{name}")
+        data = head(f"{path}/{name}")
         low = data.lower()
         if any(mark in low for mark in _MARKS):
             count += 1
@@ -122,7 +122,7 @@ def _downloads(home: str) -> Iterator[Finding]:
             if not name.lower().endswith(_ENDINGS):
                 continue
             file = f"{path}/{name}"
-            low = _head(file).lower()
+            low = head(file).lower()
             if b"secret access key" in low or b"awssecretkey" in low:
                 hint = f"filevault import {shell_word(file)} --remove-source, or delete it"
                 message = "an access key of the console in clear text"

@@ -64,3 +64,6 @@ def _of(section: Section, path: str | None) -> Iterator[Finding]:
         )
         hint = "give the process a profile of its own, and name it as source_profile"
         yield Finding(subject, "process", WARNING, message, hint=hint)
+    if section.values.get("source_profile") and not section.values.get("role_arn"):
+        message = f"credential_process in {where} stands beside source_profile: botocore refuses it"
+        yield Finding(subject, "process", WARNING, message, hint="delete one of the two lines")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault import errors
 from filevault.cli import streams
 from filevault.cli.command import (
@@ -21,6 +19,7 @@ from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
 from filevault.errors import FilevaultError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence

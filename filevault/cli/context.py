@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from filevault.keycache.cache import KeyCache, open_cache
 from filevault.system.record import Record
 from filevault.system.times import boottime
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.keycache.key_store import KeyStore
     from filevault.lane.serve import Attempt
+    from filevault.system.config_files import EditRules
     from filevault.unlock.prompt import Prompter
 
 
@@ -99,6 +100,14 @@ class Context:
                 self.settings.aws_config_path, trusted, self.settings.inputs
             )
         return self._config
+
+    @property
+    def edit_rules(self) -> EditRules:
+        """How this run may edit the user's configuration files."""
+        from filevault.system.config_files import EditRules
+
+        settings = self.settings
+        return EditRules(settings.home_if_known, self.reporter.warn, settings.trusted_configs)
 
     @property
     def key_cache(self) -> KeyCache:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from filevault.cli.obtain import source_dependencies
 from filevault.config.overrides import read_overrides
 from filevault.config.profile import resolve
-from filevault.errors import ConfigError, FilevaultError, InterruptedByUserError
+from filevault.errors import BusyError, ConfigError, FilevaultError, InterruptedByUserError
+from filevault.sessions.token_store import DELETE_TIMEOUT
 from filevault.sources.login_record import record_name
 from filevault.sources.login_session import LoginSession
 from filevault.sources.token_records import LOGIN
@@ -31,6 +32,7 @@ def end_logins(
     """
     if opened.vault.state is None:
         return 0
+    timeout = DELETE_TIMEOUT
     tokens = opened.tokens()
     kept = [each.source.removeprefix(_REFERENCE) for each in tokens.listing() if each.kind == LOGIN]
     named = None if profile is None else _source(profile, context)
@@ -39,19 +41,21 @@ def end_logins(
         if profile is not None and (named is None or named.login_session != user):
             continue
         source = named or _configured(user, context)
+        brief = opened.tokens(timeout)
+        dependencies = source_dependencies(context, lambda: opened.vault, opened, choice)
         try:
-            source.provider(
-                source_dependencies(context, lambda: opened.vault, opened, choice)
-            ).end()
+            source.provider(dependencies._replace(tokens=lambda: brief)).end()  # noqa: B023
         except InterruptedByUserError:
             raise
         except FilevaultError as error:
+            if isinstance(error, BusyError):
+                timeout = 0.0  # the bound is for all together
             context.reporter.warn(
                 f"AWS was not made to end the login session of {printable(user)}: "
                 f"{error.message}; its refresh token is deleted here, and credentials that were "
                 "issued live for 15 minutes at most"
             )
-        ended += tokens.discard(record_name(user))
+        ended += tokens.discard(record_name(user), timeout)
     return ended
 
 

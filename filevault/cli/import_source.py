@@ -83,10 +83,9 @@ class ImportSource:
         Raises what `take_out` raises, and StorageError.
         """
         entries = {each.entry for each in found}
-        home, warn = context.settings.home_if_known, context.reporter.warn
         for file in self.files:
             if any(each.entry in entries for each in _read(file).keys):
-                take_out(file, entries, home, warn)
+                take_out(file, entries, context.edit_rules)
         if self._store_files:
             with Folder.open(self._store) as folder:
                 return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Self
 
@@ -39,7 +40,7 @@ class Listening:
         try:
             return cls(socket.create_server(where, backlog=_BACKLOG))
         except OSError as error:
-            reason = (error.strerror or "unknown reason").lower()
+            reason = os.strerror(error.errno or 0).lower()  # without what socket adds to it
             shown = f"{printable(where[0])}:{where[1]}"
             raise UsageError(f"cannot listen at {shown}: {reason}") from error
 

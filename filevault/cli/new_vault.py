@@ -1,4 +1,4 @@
-"""What makes a vault of any backend: its options, the checks before it, and its result."""
+"""The options of a new vault of any backend, the checks before it is made, and the result."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def add_options(parser: Parser) -> None:
 
 def options_of(args: argparse.Namespace) -> NewVaultOptions:
     """Return the options of a new vault out of those of a command."""
-    return NewVaultOptions(*(getattr(args, name) for name in NewVaultOptions._fields))
+    given = {name: getattr(args, name) for name in NewVaultOptions._fields}
+    return NewVaultOptions(**{**given, "recipient": tuple(args.recipient)})
 
 
 def exists_already(choice: VaultChoice) -> VaultChoiceError:

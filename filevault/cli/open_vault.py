@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Self
 
 from filevault import errors
 from filevault.backends import backend_names
@@ -21,9 +20,11 @@ from filevault.vault.state_directory import open_state_directory
 from filevault.vault.trust import Trust
 from filevault.vault.vault import Vault
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
+    from typing import Self
 
     from filevault.backends.definition import SecretRequest
     from filevault.backends.protocols import OpenBackend, RecipientsBackend, SealedBackend
@@ -168,10 +169,15 @@ class OpenVault:
             context.reporter.notice,
         )
 
-    def tokens(self) -> TokenStore:
-        """Return the token records. Raises StorageError if they cannot be written."""
+    def tokens(self, timeout: float | None = None) -> TokenStore:
+        """Return the token records. Raises StorageError if they cannot be written.
+
+        `timeout` is how long another process is waited for, in seconds; None for long enough.
+        """
         vault = self.vault
-        return token_store(vault.require_state(), self.choice, vault.session_key, self._context)
+        return token_store(
+            vault.require_state(), self.choice, vault.session_key, self._context, timeout
+        )
 
     def sessions_to_delete(self) -> SessionCache | None:
         """Return the cache that the function of this name opens; it is closed with the vault."""
@@ -379,9 +385,16 @@ def sessions_to_delete(choice: VaultChoice, context: Context) -> Iterator[Sessio
 
 
 def token_store(
-    state: Folder, choice: VaultChoice, session_key: Callable[[], bytes], context: Context
+    state: Folder,
+    choice: VaultChoice,
+    session_key: Callable[[], bytes],
+    context: Context,
+    timeout: float | None = None,
 ) -> TokenStore:
-    """Return the token records below a state directory; `session_key` opens them."""
+    """Return the token records below a state directory; `session_key` opens them.
+
+    `timeout` is how long another process is waited for, in seconds; None for long enough.
+    """
     from filevault.sessions.lock_wait import LockWait
     from filevault.sessions.token_store import TokenStore
 
@@ -401,6 +414,7 @@ def token_store(
         clock=context.runtime.clock,
         wait=wait,
         warn=context.reporter.warn,
+        timeout=timeout,
     )
 
 
@@ -498,7 +512,10 @@ def _open_backend(
         from filevault.unlock.identities import NamedIdentities
 
         return NamedIdentities(
-            settings, passage=choice.passage, cached=lambda: keys.vault_key(IDENTITIES_MARK)
+            settings,
+            passage=choice.passage,
+            cached=lambda: keys.vault_key(IDENTITIES_MARK),
+            tell=lambda text: person().say(f"filevault: {text}"),
         )
 
     parts = VaultParts(

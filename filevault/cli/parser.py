@@ -8,14 +8,13 @@ options of `exec` to it takes 18 million instructions, nearly half of what start
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault import __version__
 from filevault.config.settings import GlobalOptions
 from filevault.errors import UsageError
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import parse_duration
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from argparse import Namespace

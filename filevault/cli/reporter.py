@@ -7,12 +7,12 @@ go to the terminal itself, see `filevault.unlock.prompt`.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from filevault.cli import streams
 from filevault.errors import StorageError
 from filevault.system.printable import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from filevault.errors import FilevaultError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError
 from filevault.sources.token_records import LOGIN, SSO_TOKEN
@@ -11,6 +10,7 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import format_duration, format_local, format_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from filevault.cli.open_vault import OpenVault
 

@@ -13,10 +13,13 @@ import io
 import os
 import stat
 import sys
-from typing import Any, NoReturn
 
 from filevault.errors import StorageError
 from filevault.system.files import storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 # Not /dev/null: a passphrase that is shown once would be lost there.
 _NO_STREAM = "run it with a terminal, a file or a pipe as stdout"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 from typing import TYPE_CHECKING
 
-from filevault.errors import StorageError, UsageError
-from filevault.system.files import Folder
+from filevault.errors import BusyError, StorageError, UsageError
+from filevault.system.files import Folder, storage_error
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 _LONGEST = 4096  # bytes of a file that is read
 _REPLACEABLE = rb"[A-Za-z0-9_-]{43}|"
 """A token that an earlier server has left, or nothing."""
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class TokenFiles:
     """Writes and deletes the files; SDKs find them by AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE.
+
+    As long as they are used they have a flock, so that no other server replaces them.
 
     Args:
         paths: of the files, absolute.
@@ -33,11 +37,13 @@ class TokenFiles:
         self.paths = paths
         self._home = home
         self._written: list[tuple[str, bytes]] = []
+        self._flocks: list[int] = []
 
     def check(self) -> None:
         """Make the folders, before any question.
 
-        Raises StorageError, also for a file that is there and has something else than a token.
+        Raises StorageError, also for a file that is there and has something else than a token,
+        and BusyError for that of a server that is running.
         """
         for path in self.paths:
             folder, name = os.path.split(path)
@@ -52,6 +58,13 @@ class TokenFiles:
                             "overwritten",
                             hint="give another path, or delete the file",
                         )
+                    fd = _flock(opened, name)
+                    if fd is None:
+                        raise BusyError(
+                            f"{printable(path)!r} is the token of a server that is running",
+                            hint="name another file with --token-file, or end that server",
+                        )
+                    os.close(fd)
 
     def write(self, tokens: Sequence[str]) -> None:
         """Write a token to each file: mode 0600, and without a line end, which SDKs refuse."""
@@ -59,6 +72,10 @@ class TokenFiles:
             folder, name = os.path.split(path)
             with Folder.open(folder) as opened:
                 opened.write(name, token.encode("ascii"), sweep=False)
+                with contextlib.suppress(FileNotFoundError):
+                    fd = _flock(opened, name)
+                    if fd is not None:
+                        self._flocks.append(fd)
             self._written.append((path, token.encode("ascii")))
 
     def remove(self) -> None:
@@ -69,6 +86,30 @@ class TokenFiles:
                 with Folder.open(folder) as opened:
                     if opened.read(name, _LONGEST) == token:
                         opened.remove(name)
+        for fd in self._flocks:
+            os.close(fd)
+        self._flocks.clear()
+
+
+def _flock(folder: Folder, name: str) -> int | None:
+    """Lock a file with flock(2), and return its descriptor; None if another process has it.
+
+    A file system without such locks is no obstacle. Raises FileNotFoundError and StorageError.
+    """
+    try:
+        fd = os.open(name, _OPEN, dir_fd=folder.fd)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(error, "open", folder.join(name)) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
+        pass
+    return fd
 
 
 def token_paths(given: Sequence[str], names: Sequence[str], settings: Settings) -> list[str]:

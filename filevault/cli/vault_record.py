@@ -78,9 +78,7 @@ def _note(wanted: dict[str, str], context: Context) -> bool:
         edit_config(
             settings.config_path,
             lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + text,
-            home=settings.home_if_known,
-            warn=context.reporter.warn,
-            trusted=settings.trusted_configs,
+            context.edit_rules,
         )
     except (ConfigError, StorageError) as error:
         context.reporter.warn(error.message)
@@ -113,9 +111,7 @@ def move_record(old: VaultChoice, new: VaultChoice, context: Context) -> None:
             name_vault(
                 settings.config_path,
                 {"vault": new.store} if sealed else values,
-                home=settings.home_if_known,
-                warn=context.reporter.warn,
-                trusted=settings.trusted_configs,
+                context.edit_rules,
             )
         except (ConfigError, StorageError) as error:
             context.reporter.warn(error.message)

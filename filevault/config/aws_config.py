@@ -1,14 +1,13 @@
 """The AWS config file, parsed as botocore parses it: same values, same refusals.
 
-A short file is read line by line. In a longer one a single pass of a regular expression, which
-takes as long to compile as 8 KiB to read, checks every line, and only the requested sections are
-parsed. Like botocore, this refuses the whole file for one wrong line, and names the line's number.
+Every line is checked, but of sections with the same lines below their headers, of which there may
+be thousands, only the first. If these have few lines, they are read line by line; if many, a
+regular expression, which takes as long to compile as 8 KiB to read, checks them. Only the requested
+sections are parsed. Like botocore, this refuses the whole file for one wrong line, and names the
+line's number.
 """
 
 from __future__ import annotations
-
-import re
-from typing import TYPE_CHECKING, NoReturn
 
 from filevault import errors
 from filevault.errors import StorageError
@@ -16,13 +15,15 @@ from filevault.system.config_files import read_config
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from typing import NoReturn
 
     from filevault.system.inputs import Inputs
 
 LIMIT = 4 << 20  # bytes of a config file
-_SHORT = 8192  # characters of a config that is read line by line
+_SHORT = 8192  # characters that are read line by line
 _COUNTED = 4096
 _SECTIONS_KEPT = 256  # of those parsed: there may be as many profiles as keys
 
@@ -44,7 +45,7 @@ _PLAIN = r"""^ \[ ([^\]\n]++) \] [^\]\n]*+ \n
                 [^\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]*+ \n )* )
     )*
     (?= \[.+\] | \Z )"""
-_MARGIN = r"\n(\[|[a-z0-9_.\-]++)"  # a literal first character: twice as fast as ^
+_MARGIN = r"\n([a-z0-9_.\-]++)"  # a literal first character: twice as fast as ^
 
 
 class Section(Record):
@@ -174,6 +175,24 @@ def _words(header: str) -> list[str]:
         return []
 
 
+def _plain_check(text: str) -> Callable[[int, int], bool]:
+    """Return a function that says whether a part of a text is a plain section without faults."""
+    import re
+
+    section = re.compile(_PLAIN, re.VERBOSE | re.MULTILINE)
+    keys = re.compile(_MARGIN)
+    lower = text.lower()
+
+    def check(start: int, end: int) -> bool:
+        match = section.match(text, start, end)
+        if match is None or match.end() != end:
+            return False
+        found = keys.findall(lower, start, end)
+        return len(set(found)) == len(found)
+
+    return check
+
+
 class AwsConfig:
     """A config file, checked as a whole; its sections are parsed on demand."""
 
@@ -244,6 +263,8 @@ class AwsConfig:
 
     def values_of(self, key: str) -> list[str]:
         """Return each value that any section gives a setting, in the order of the file."""
+        import re
+
         lines = rf"(?im)^{re.escape(key)}[ \t]*[=:][ \t]*(\S.*?)[ \t]*$"
         return list(dict.fromkeys(re.findall(lines, self._text)))
 
@@ -303,7 +324,12 @@ class AwsConfig:
     def _names(self, section_type: str) -> dict[str, str]:
         if self._index is None:
             self._index = {section_type: {} for section_type in _TYPES}
+            profiles = self._index["profile"]
             for header in self._blocks:
+                first, _space, rest = header.partition(" ")
+                if first == "profile" and rest.replace("-", "_").isidentifier():
+                    profiles[rest] = header
+                    continue
                 meaning = _meaning(header)
                 if meaning is None:
                     self._unread.append(header)
@@ -348,31 +374,47 @@ class AwsConfig:
 
     def _scan(self) -> None:
         """Check the whole text and record the positions of its sections."""
-        text = self._text
-        blocks = self._blocks
-        spans = []
-        position = 0
-        plain = () if len(text) <= _SHORT else re.finditer(_PLAIN, text, re.VERBOSE | re.MULTILINE)
-        for match in plain:
-            start, end = span = match.span()
-            if start != position:
-                self._add(_read_blocks(text[position:start], self._line(position), self.path))
-            position = end
-            header = match[1]
-            spans.append(span)
-            if header == "DEFAULT":
-                self._add(_read_blocks(text[start:end], self._line(start), self.path))
-            elif header in blocks:
-                self._refuse_again(header, self._line(start))
-            else:
-                blocks[header] = span
-        if position != len(text):
-            self._add(_read_blocks(text[position:], self._line(position), self.path))
-        if spans:
-            self._check_keys(spans)
+        text, blocks = self._text, self._blocks
+        sections = self._sections_of(text)
+        unread = sum(end - start for start, end, _header, is_known in sections if not is_known)
+        is_plain = None if unread <= _SHORT else _plain_check(text)
+        for start, end, header, is_known in sections:
+            if header and (is_known or (is_plain is not None and is_plain(start, end))):
+                if header in blocks:
+                    self._refuse_again(header, self._line(start))
+                blocks[header] = start, end
+                continue
+            found = _read_blocks(text[start:end], self._line(start), self.path)
+            self._add(found)
+            if header and len(found) == 1:
+                blocks[header] = start, end
         if any(value.startswith("\n") for _line, value in self._defaults.values()):
             for header in blocks:
                 self._section(header, *(_meaning(header) or ("", "")))
+
+    @staticmethod
+    def _sections_of(text: str) -> list[tuple[int, int, str, bool]]:
+        """Cut the text before each header at the left margin, and return the parts.
+
+        That is where each begins and ends, its header, "" if that is not a plain one, and whether
+        the lines below it are those of a part before it.
+        """
+        before, *sections = ("\n" + text[:-1]).split("\n[")
+        known: set[str] = set()
+        end = len(before)
+        found = [(0, end, "", False)] if before else []
+        for section in sections:
+            start, end = end, end + len(section) + 2
+            line, _, body = section.partition("\n")
+            header, _, after = line.partition("]")
+            if "]" not in line[1:]:  # no header, but a key or a value
+                return [(0, len(text), "", False)]
+            if "]" in after or header == "DEFAULT":
+                header = ""
+            found.append((start, end, header, body in known))
+            if header and "[" not in body:  # an indented header would begin a section again
+                known.add(body)
+        return found
 
     def _add(self, found: Iterable[_Block]) -> None:
         for block in found:
@@ -392,18 +434,3 @@ class AwsConfig:
 
     def _refuse_again(self, header: str, line: int) -> NoReturn:
         _refuse(self.path, line, f"begins the section [{printable(header, 80)}] a second time")
-
-    def _check_keys(self, spans: list[tuple[int, int]]) -> None:
-        """Refuse a key that is set twice in one of the plain sections.
-
-        Sections with the same keys in the same order are checked once. Keys of other sections may
-        be counted as a plain one's, so apparent duplicates are checked by parsing again.
-        """
-        text = self._text
-        # Each section begins with the `[` of its header.
-        for keys in set(" ".join(re.findall(_MARGIN, "\n" + text.lower())).split("[")):
-            words = keys.split()
-            if len(set(words)) != len(words):
-                for start, end in spans:
-                    _read_blocks(text[start:end], self._line(start), self.path)
-                return

@@ -11,7 +11,9 @@ from filevault.system.config_files import edit_config
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Mapping
+
+    from filevault.system.config_files import EditRules
 
 _UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+=,@:/%")
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
@@ -44,62 +46,30 @@ def _quoted(name: str) -> str:
     return f'"{escaped}"'
 
 
-def append_profile(
-    path: str,
-    name: str,
-    values: Mapping[str, str],
-    *,
-    home: str | None = None,
-    warn: Callable[[str], None] | None = None,
-    trusted: Collection[str] = (),
-) -> None:
+def append_profile(path: str, name: str, values: Mapping[str, str], rules: EditRules) -> None:
     """Append a profile to the config file; see `append_profiles`."""
-    append_profiles(path, {name: values}, home=home, warn=warn, trusted=trusted)
+    append_profiles(path, {name: values}, rules)
 
 
-def append_profiles(
-    path: str,
-    profiles: Mapping[str, Mapping[str, str]],
-    *,
-    home: str | None = None,
-    warn: Callable[[str], None] | None = None,
-    trusted: Collection[str] = (),
-) -> None:
+def append_profiles(path: str, profiles: Mapping[str, Mapping[str, str]], rules: EditRules) -> None:
     """Append profiles to the config file, all in one atomic step; a link's target is changed.
 
     A missing final line end and a blank line are added before each, with the line ends of the
-    file. The result is parsed before it is written. `home`, `warn` and `trusted` are as for
-    `edit_config`.
+    file. The result is parsed before it is written.
 
     Raises:
         ConfigError: if a profile exists, or the result does not parse to the given values.
         ConfigSyntaxError: if the file cannot be parsed.
         StorageError: if it cannot be read or written.
     """
-    edit_config(
-        path,
-        lambda old: with_profiles(old, path, profiles),
-        LIMIT,
-        home=home,
-        warn=warn,
-        trusted=trusted,
-    )
+    edit_config(path, lambda old: with_profiles(old, path, profiles), rules, LIMIT)
 
 
-def set_profile_value(
-    path: str,
-    name: str,
-    key: str,
-    value: str,
-    *,
-    home: str | None = None,
-    warn: Callable[[str], None] | None = None,
-    trusted: Collection[str] = (),
-) -> None:
+def set_profile_value(path: str, name: str, key: str, value: str, rules: EditRules) -> None:
     """Set one value in the section of a profile, atomically; a link's target is changed.
 
     A value that is there is replaced in its line; otherwise a line is added below the header. The
-    result is parsed before it is written. `home`, `warn` and `trusted` are as for `edit_config`.
+    result is parsed before it is written.
 
     Raises:
         ConfigError: if the profile has no section, or the result does not parse to the value and
@@ -108,14 +78,7 @@ def set_profile_value(
         StorageError: if it cannot be read or written.
     """
     profile_section(name, {key: value})  # for its checks
-    edit_config(
-        path,
-        lambda old: _with_value(old, path, name, key, value),
-        LIMIT,
-        home=home,
-        warn=warn,
-        trusted=trusted,
-    )
+    edit_config(path, lambda old: _with_value(old, path, name, key, value), rules, LIMIT)
 
 
 def _with_value(old: bytes, path: str, name: str, key: str, value: str) -> bytes:

@@ -7,10 +7,9 @@ SDKs is in docs/reference/environment.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

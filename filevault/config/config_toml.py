@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault import errors
 from filevault.backends import backend_names, find_backend
 from filevault.errors import ConfigError, StorageError
@@ -11,6 +9,7 @@ from filevault.system.config_files import read_config
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 

@@ -11,25 +11,19 @@ from filevault.system.config_files import edit_config
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Mapping
+
+    from filevault.system.config_files import EditRules
 
 VAULT_KEYS = ("backend", "vault", "prefix")
 
 
-def name_vault(
-    path: str,
-    values: Mapping[str, str],
-    *,
-    home: str | None = None,
-    warn: Callable[[str], None] | None = None,
-    trusted: Collection[str] = (),
-) -> None:
+def name_vault(path: str, values: Mapping[str, str], rules: EditRules) -> None:
     """Replace the keys that name the vault, atomically; those that are not given are removed.
 
-    The arguments after `values` are as for `edit_config`. Raises ConfigError if the result does
-    not read back as meant, StorageError.
+    Raises ConfigError if the result does not read back as meant, StorageError.
     """
-    edit_config(path, lambda old: _edited(old, values, path), home=home, warn=warn, trusted=trusted)
+    edit_config(path, lambda old: _edited(old, values, path), rules)
 
 
 def _edited(old: bytes, values: Mapping[str, str], path: str) -> bytes:

@@ -12,7 +12,7 @@ from filevault.system.config_files import edit_config
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from filevault.system.config_files import EditRules
 
 _REFERENCES = ("source_profile", "include_profile")
 _COMMANDS = ("credential_process", "mfa_process")
@@ -59,19 +59,11 @@ def edit_names(config: AwsConfig, old: str, new: str) -> list[int]:
     return named_lines(config, old)
 
 
-def rename_profile(
-    path: str,
-    old: str,
-    new: str,
-    *,
-    home: str | None = None,
-    warn: Callable[[str], None] | None = None,
-    trusted: Collection[str] = (),
-) -> int:
+def rename_profile(path: str, old: str, new: str, rules: EditRules) -> int:
     """Rename a profile in the config file, atomically; return how many lines were changed.
 
-    Every other byte stays, and a link's target is changed. The arguments are as for
-    `edit_config`. Raises ConfigError if the result does not read back as meant, StorageError.
+    Every other byte stays, and a link's target is changed. Raises ConfigError if the result does
+    not read back as meant, StorageError.
     """
     changed: list[int] = []
 
@@ -84,7 +76,7 @@ def rename_profile(
         _check(config, AwsConfig.parse(after, path), old, new, path)
         return after
 
-    edit_config(path, edit, LIMIT, home=home, warn=warn, trusted=trusted)
+    edit_config(path, edit, rules, LIMIT)
     return len(changed)
 
 

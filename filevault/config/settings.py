@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from filevault.backends import backend_names, find_backend
 from filevault.config.aws_variables import MARKER, is_credential, unchanged_settings
@@ -21,6 +20,7 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import parse_duration
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 

@@ -16,10 +16,11 @@ from filevault.system.record import Record
 from filevault.system.temporary_files import is_temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from filevault.credentials import AccessKey
     from filevault.exchange.found_keys import Entry
+    from filevault.system.config_files import EditRules
 
 MAX_FILE = 4 << 20
 _MAX_NEIGHBOURS = 1000
@@ -57,12 +58,7 @@ def decode(data: bytes, path: str) -> str:
         ) from None
 
 
-def take_out(
-    file: ClearFile,
-    entries: Collection[Entry],
-    home: str | None,
-    warn: Callable[[str], None],
-) -> None:
+def take_out(file: ClearFile, entries: Collection[Entry], rules: EditRules) -> None:
     """Take entries out of a file: every other byte stays; a file without more is deleted.
 
     It is replaced atomically and no backup is kept; of a link the target is changed. Raises
@@ -78,7 +74,7 @@ def take_out(
     path = os.path.abspath(file.path)
     target = os.path.realpath(path)
     # Others may be able to write the file: its owner has asked for the removal of the keys.
-    edit_config(path, edit, MAX_FILE, home=home, warn=warn, trusted=[path])
+    edit_config(path, edit, rules._replace(trusted=[path]), MAX_FILE)
     if os.path.islink(path) and not os.path.exists(path):
         with contextlib.suppress(OSError):
             os.unlink(path)

@@ -1,4 +1,4 @@
-"""The token of Buildkite."""
+"""The token of a Buildkite job, from the endpoint of its agent."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ from each.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from filevault.keycache.cached_key import ANSWER_TYPES, KEY_TYPES, MAX_KEY_SIZE, CachedKey
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from filevault.system.record import Record
 
-KeyType = Literal[
-    "session",
-    "vault",
-    "answer0",
-    "answer1",
-    "answer2",
-    "answer3",
-    "answer4",
-    "answer5",
-    "answer6",
-    "answer7",
-]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    KeyType = Literal[
+        "session",
+        "vault",
+        "answer0",
+        "answer1",
+        "answer2",
+        "answer3",
+        "answer4",
+        "answer5",
+        "answer6",
+        "answer7",
+    ]
+
 SESSION: KeyType = "session"
 """The session key: opens cached sessions, never a long-term key."""
 VAULT: KeyType = "vault"

@@ -1,4 +1,4 @@
-"""Asking an agent, as `filevault.keycache.client` does, for a few milliseconds at most."""
+"""Ask an agent for a cached key, as `filevault.keycache.client` does, for some milliseconds."""
 
 import _socket
 import posix

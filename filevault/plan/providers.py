@@ -118,6 +118,7 @@ class _Providers:
             name,
             minimum,
             tuple if signs is None else equivalents,
+            may_be_users=step.may_be_users,
         )
 
     def _uncached(self, step: Step, signs: Call | None) -> CredentialProvider:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from filevault.sessions.cache import ListedSession, SessionCache
+from filevault.sessions.cache import SessionCache
 from filevault.sessions.minimum_life import AS_PARENT, MinimumLife
 from filevault.sessions.session_file import SessionName
 
 __all__ = [
     "AS_PARENT",
-    "ListedSession",
     "MinimumLife",
     "SessionCache",
     "SessionName",

@@ -8,7 +8,6 @@ be obtained again.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.errors import (
@@ -21,9 +20,9 @@ from filevault.errors import (
 from filevault.sessions import session_file
 from filevault.sessions.session_file import SessionFile
 from filevault.system.printable import printable
-from filevault.system.record import Record
 from filevault.vault.names import decode_session_owner, encode_session_owner
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -33,15 +32,9 @@ if TYPE_CHECKING:
     from filevault.sessions.session_file import SessionName
     from filevault.system.files import Folder
 
+    ListedSession = tuple[str, str, int]
+
 _LOCKS = "locks"
-
-
-class ListedSession(Record):
-    """A session as in its file's name, which is not authenticated."""
-
-    owner: str
-    operation: str
-    expiration: int
 
 
 class SessionCache:
@@ -127,20 +120,28 @@ class SessionCache:
         return sorted((each for each in found if each is not None), reverse=True)
 
     @contextmanager
-    def lock(self, name: SessionName, wait: LockWait) -> Iterator[None]:
+    def lock(self, name: SessionName, wait: LockWait) -> Iterator[bool]:
         """Let one process at a time obtain a session; the others wait, then find it.
 
-        Goes on without a lock where none can be made. Raises what `wait` raises.
+        Yields whether another process was waited for. Goes on without a lock where none can be
+        made. Raises what `wait` raises.
         """
         from filevault.system.locks import key_lock
+
+        pause, waited = wait.begin(), False
+
+        def taken() -> None:
+            nonlocal waited
+            waited = True
+            pause()
 
         with ExitStack() as stack:
             try:
                 locks = stack.enter_context(self._state.make_child(_LOCKS))
-                stack.enter_context(key_lock(locks, f"{name.operation}-{name.hash}", wait.begin()))
+                stack.enter_context(key_lock(locks, f"{name.operation}-{name.hash}", taken))
             except StorageError as error:
                 self._complain(error)
-            yield
+            yield waited
 
     def store(self, name: SessionName, credentials: Credentials) -> None:
         """Keep a session and delete those that it replaces; a failure only warns.
@@ -212,8 +213,11 @@ class SessionCache:
         return self._delete(comes_from_it, None)
 
     def listing(self) -> list[ListedSession]:
-        """Return every session, expired ones too, by the files' names; opens no file."""
-        found = []
+        """Return every session, expired ones too, by the files' names; opens no file.
+
+        That is its owner, its operation and its expiry in Unix seconds, not authenticated.
+        """
+        found: list[ListedSession] = []
         for part, folder in self._folders(None):
             owner = decode_session_owner(part)
             if owner is None:
@@ -221,7 +225,7 @@ class SessionCache:
             for entry in folder.entries():
                 parts = session_file.split_name(entry.name)
                 if parts is not None and entry.is_file(follow_symlinks=False):
-                    found.append(ListedSession(owner, parts[0], parts[2]))
+                    found.append((owner, parts[0], parts[2]))
         return found
 
     def check_files(self, key: bytes) -> Iterator[tuple[str, FilevaultError | None]]:
@@ -256,7 +260,11 @@ class SessionCache:
         with sessions:
             for entry in sessions.entries():
                 if entry.name == (only or entry.name) and entry.is_dir(follow_symlinks=False):
-                    with suppress(FileNotFoundError), sessions.child(entry.name) as folder:
+                    try:
+                        folder = sessions.child(entry.name)
+                    except FileNotFoundError:
+                        continue
+                    with folder:
                         yield entry.name, folder
 
     def _delete(self, chosen: Callable[[Folder, str], bool], only: str | None) -> int:

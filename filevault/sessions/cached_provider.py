@@ -45,9 +45,13 @@ class CachedProvider(CredentialProvider):
         name: where the session is kept.
         minimum: how much life it must have left.
         equivalents: names other sessions that serve as well; called after a miss.
+        may_be_users: whether what is obtained may have no expiry, and so is not kept.
     """
 
-    __slots__ = ("_caching", "_equivalents", "_found", "_minimum", "_name", "_wire")
+    __slots__ = (
+        *("_caching", "_equivalents", "_found", "_may_be_users", "_minimum", "_name"),
+        "_wire",
+    )
 
     def __init__(
         self,
@@ -56,12 +60,15 @@ class CachedProvider(CredentialProvider):
         name: SessionName,
         minimum: MinimumLife,
         equivalents: Callable[[], Iterable[SessionName]] = tuple,
+        *,
+        may_be_users: bool = False,
     ) -> None:
         self._wire = wire
         self._caching = caching
         self._name = name
         self._minimum = minimum
         self._equivalents = equivalents
+        self._may_be_users = may_be_users
         self._found: SessionName | None = None  # the kept session that was returned last
 
     def retrieve(self) -> Credentials:
@@ -90,16 +97,21 @@ class CachedProvider(CredentialProvider):
 
     def _obtain(self, refused: Credentials | None = None) -> Credentials:
         provider = self._wire()
-        cache = self._caching.cache
-        with cache.lock(self._name, self._caching.lock_wait()):
+        with self._caching.cache.lock(self._name, self._caching.lock_wait()) as waited:
             found = self._find()
             if found is not None and found[1] != refused:
                 return found[1]
-            fresh = provider.retrieve()
-            if fresh == refused:  # what a source keeps itself
-                fresh = provider.renew(fresh) or fresh
-            cache.store(self._name, fresh)
-            return fresh
+            if not (waited and self._may_be_users):
+                return self._obtained(provider, refused)
+        # The other process kept nothing, and neither will this one: nothing to wait for.
+        return self._obtained(provider, refused)
+
+    def _obtained(self, provider: CredentialProvider, refused: Credentials | None) -> Credentials:
+        fresh = provider.retrieve()
+        if fresh == refused:  # what a source keeps itself
+            fresh = provider.renew(fresh) or fresh
+        self._caching.cache.store(self._name, fresh)
+        return fresh
 
     def _find(self) -> tuple[SessionName, Credentials] | None:
         if self._caching.refresh:

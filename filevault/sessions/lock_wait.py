@@ -1,12 +1,12 @@
-"""The wait for another process that does the same, and its time limit."""
+"""LockWait: the wait for another process that obtains the same session or token."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from filevault.errors import BusyError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

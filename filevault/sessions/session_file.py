@@ -6,6 +6,8 @@ the content (`docs/format.md` §7).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import envelope
 from filevault.backends.sealing.key_schedule import session_key_id
@@ -32,7 +34,7 @@ OPERATIONS = (
 
 _WHAT = "a session"
 HASH_LENGTH = 32
-_HEX = frozenset("0123456789abcdef")
+_HEX = b"0123456789abcdef"
 _BODY: dict[str, type] = {
     "Version": int,
     "AccessKeyId": str,
@@ -107,15 +109,26 @@ def parse_name(entry: str) -> FileName | None:
 
 def split_name(entry: str) -> tuple[str, str, int] | None:
     """Return the fields of a `FileName`; for listings, since a Record takes longer than parsing."""
-    head, _, text = entry.removesuffix(SUFFIX).rpartition("@")
+    head, _, end = entry.rpartition("@")
     operation, _, digest = head.rpartition("-")
-    if not entry.endswith(SUFFIX) or operation not in OPERATIONS:
+    if (
+        operation not in OPERATIONS
+        or len(digest) != HASH_LENGTH
+        or not digest.isascii()
+        or digest.encode().translate(None, _HEX)
+    ):
         return None
-    if len(digest) != HASH_LENGTH or not _HEX.issuperset(digest):
-        return None
+    expiration = _expiration(end)
+    return None if expiration is None else (operation, digest, expiration)
+
+
+@lru_cache(maxsize=16)  # many sessions end at the same second
+def _expiration(end: str) -> int | None:
+    """Return the Unix seconds in the end of a file's name: `YYYYMMDDTHHMMSSZ.fvs`."""
+    text = end.removesuffix(SUFFIX)
     spread = f"{text[:4]}-{text[4:6]}-{text[6:11]}:{text[11:13]}:{text[13:]}"
     try:
-        return operation, digest, parse_time(spread)
+        return None if text == end else parse_time(spread)
     except ValueError:
         return None
 

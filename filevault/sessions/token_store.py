@@ -7,7 +7,6 @@ instant leaves the old tokens or the new ones.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from filevault.errors import (
     BusyError,
@@ -19,6 +18,7 @@ from filevault.errors import (
 from filevault.sessions import token_file
 from filevault.system.printable import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
 
 _LOCKS = "locks"
-_DELETE_TIMEOUT = 5.0  # seconds that a deletion waits for a refresh; one of AWS takes less
+DELETE_TIMEOUT = 5.0
+"""Seconds that a deletion waits for a refresh; one of AWS takes less."""
+
+
+_BUSY = (
+    "another filevault is using a sign-in that is deleted here, and may store it again: run this "
+    "again when that has ended"
+)
 
 
 class TokenStore:
@@ -41,9 +48,10 @@ class TokenStore:
         clock: Unix seconds.
         wait: returns for an action how to wait for another process.
         warn: prints a warning.
+        timeout: seconds to wait for another process in `lock`; None for as long as `wait` says.
     """
 
-    __slots__ = ("_clock", "_session_key", "_state", "_state_id", "_wait", "_warn")
+    __slots__ = ("_clock", "_session_key", "_state", "_state_id", "_timeout", "_wait", "_warn")
 
     def __init__(
         self,
@@ -54,6 +62,7 @@ class TokenStore:
         clock: Callable[[], float],
         wait: Callable[[str], LockWait],
         warn: Callable[[str], None],
+        timeout: float | None = None,
     ) -> None:
         self._state = state
         self._state_id = state_id
@@ -61,6 +70,7 @@ class TokenStore:
         self._clock = clock
         self._wait = wait
         self._warn = warn
+        self._timeout = timeout
 
     def read(self, name: TokenName) -> TokenRecord | None:
         """Return a record, None if there is none.
@@ -116,24 +126,29 @@ class TokenStore:
         """
         from filevault.system.locks import key_lock
 
+        pause = self._wait(action).begin(self._timeout)
         with (
             self._state.make_child(_LOCKS) as locks,
-            key_lock(locks, _lock_name(token_file.path_of(name)), self._wait(action).begin()),
+            key_lock(locks, _lock_name(token_file.path_of(name)), pause),
         ):
             yield
 
-    def discard(self, name: TokenName) -> bool:
+    def discard(self, name: TokenName, within: float = DELETE_TIMEOUT) -> bool:
         """Delete a record after a refresh that is under way; return whether there was one.
 
-        So a refresh under way does not store it again. One that lasts longer than 5 seconds, such
-        as a sign-in by a person, is not waited for: a warning says so. Raises StorageError.
+        So a refresh under way does not store it again. One that lasts longer than `within`
+        seconds, such as a sign-in by a person, is not waited for: a warning says so. Raises
+        StorageError.
         """
         with ExitStack() as held:
-            self._lock_briefly(held, token_file.path_of(name), _DELETE_TIMEOUT)
-            return self.delete(name)
+            taken = self._lock_briefly(held, token_file.path_of(name), within)
+            gone = self.delete(name)
+        if not taken:
+            self._warn(_BUSY)
+        return gone
 
     def _lock_briefly(self, held: ExitStack, path: token_file.TokenPath, within: float) -> bool:
-        """Take a record's flock into `held`; return False, with a warning, if others keep it."""
+        """Take a record's flock into `held`; return False if others keep it."""
         from filevault.system.locks import key_lock
 
         pause = self._wait("using a kept sign-in").begin(within)
@@ -141,10 +156,6 @@ class TokenStore:
             locks = held.enter_context(self._state.make_child(_LOCKS))
             held.enter_context(key_lock(locks, _lock_name(path), pause))
         except BusyError:
-            self._warn(
-                "another filevault is using a sign-in that is deleted here, and may store it "
-                "again: run this again when that has ended"
-            )
             return False
         except StorageError:
             pass  # a full disk must not prevent a deletion
@@ -190,7 +201,7 @@ class TokenStore:
         for as in `discard`. Raises StorageError.
         """
         gone = 0
-        timeout = _DELETE_TIMEOUT
+        timeout = DELETE_TIMEOUT
         for part, folder in self._folders():
             if part != token_file.SSO_FOLDER:
                 continue
@@ -203,6 +214,8 @@ class TokenStore:
                         folder.remove(entry.name)
                         gone += not entry.name.endswith(f"-client{token_file.SUFFIX}")
             folder.sweep()
+        if not timeout:
+            self._warn(_BUSY)
         return gone
 
     def _folders(self) -> Iterator[tuple[str, Folder]]:

@@ -97,8 +97,7 @@ class SsoTokens:
 
     def forget(self) -> bool:
         """Delete the kept tokens; return whether there were any."""
-        with self._tokens.lock(self._name, f"signing out of {self._session.shown}"):
-            return self._tokens.delete(self._name)
+        return self._tokens.discard(self._name)
 
     @property
     def _tokens(self) -> TokenRecords:

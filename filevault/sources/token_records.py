@@ -7,14 +7,48 @@ then use what AWS returned.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
 from filevault.errors import ProviderError
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
+    from typing import Protocol
+
+    class TokenRecords(Protocol):
+        """A store of token records. Each method may raise LockedError and StorageError."""
+
+        def read(self, name: TokenName) -> TokenRecord | None:
+            """Return a record, None if there is none or it cannot be trusted."""
+            ...
+
+        def prepare(self, name: TokenName) -> None:
+            """Raise if a record could not be replaced now.
+
+            Call it before a request that makes the present tokens invalid.
+            """
+            ...
+
+        def replace(self, name: TokenName, record: TokenRecord) -> None:
+            """Store a record durably; on return it survives a power failure."""
+            ...
+
+        def discard(self, name: TokenName) -> bool:
+            """Delete a record durably; return whether there was one.
+
+            A refresh under way is waited for some seconds, so that it does not store it again.
+            """
+            ...
+
+        def lock(self, name: TokenName, action: str) -> AbstractContextManager[None]:
+            """Let one process at a time read, refresh and replace a record; the others wait.
+
+            `action` completes "another filevault that is ...": `signing in to 'work'`. Raises
+            BusyError after a minute where no person can end the wait.
+            """
+            ...
+
 
 SSO_TOKEN = "sso-token"  # noqa: S105 - an item kind
 """The kind of the tokens of an Identity Center session."""
@@ -58,37 +92,6 @@ class ListedToken(Record):
     source: str
     expires: int | None
     renewable: bool
-
-
-class TokenRecords(Protocol):
-    """A store of token records. Each method may raise LockedError and StorageError."""
-
-    def read(self, name: TokenName) -> TokenRecord | None:
-        """Return a record, None if there is none or it cannot be trusted."""
-        ...
-
-    def prepare(self, name: TokenName) -> None:
-        """Raise if a record could not be replaced now.
-
-        Call it before a request that makes the present tokens invalid.
-        """
-        ...
-
-    def replace(self, name: TokenName, record: TokenRecord) -> None:
-        """Store a record durably; on return it survives a power failure."""
-        ...
-
-    def delete(self, name: TokenName) -> bool:
-        """Delete a record durably; return whether there was one."""
-        ...
-
-    def lock(self, name: TokenName, action: str) -> AbstractContextManager[None]:
-        """Let one process at a time read, refresh and replace a record; the others wait.
-
-        `action` completes "another filevault that is ...": `signing in to 'work'`. Raises BusyError
-        after a minute where no person can end the wait.
-        """
-        ...
 
 
 def sign_in_first(message: str, command: str) -> ProviderError:

@@ -10,13 +10,14 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.errors import ConfigError, StorageError
 from filevault.system.files import Folder, read_all, storage_error
 from filevault.system.printable import printable, shell_word
+from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -182,14 +183,20 @@ def _path_owners(path: str) -> set[int]:
     return found
 
 
+class EditRules(Record):
+    """How a run may edit configuration files.
+
+    `home` is the home directory, which is never created; None if unknown. `warn` is called with a
+    message if group or ACL of a file cannot be kept. `trusted` are paths, as for `read_config`.
+    """
+
+    home: str | None
+    warn: Callable[[str], None] | None = None
+    trusted: Collection[str] = ()
+
+
 def edit_config(
-    path: str,
-    edit: Callable[[bytes], bytes | None],
-    limit: int = 4 << 20,
-    *,
-    home: str | None = None,
-    warn: Callable[[str], None] | None = None,
-    trusted: Collection[str] = (),
+    path: str, edit: Callable[[bytes], bytes | None], rules: EditRules, limit: int = 4 << 20
 ) -> None:
     """Change a configuration file, atomically and under a lock.
 
@@ -201,10 +208,8 @@ def edit_config(
     Args:
         path: the file.
         edit: returns the new bytes for the old ones, None to delete the file.
+        rules: those of the run.
         limit: bytes that the file may have.
-        home: the home directory, which is never created.
-        warn: called with a message if group or ACL cannot be kept.
-        trusted: as for `read_config`.
 
     Raises:
         ConfigError: as `read_config`, and what `edit` raises.
@@ -214,7 +219,7 @@ def edit_config(
 
     target = os.path.realpath(path)
     with (
-        Folder.make(os.path.dirname(target), home, warn) as folder,
+        Folder.make(os.path.dirname(target), rules.home, rules.warn) as folder,
         contextlib.ExitStack() as stack,
     ):
         with contextlib.suppress(errors.NoLocksError):
@@ -232,7 +237,7 @@ def edit_config(
                 raise ConfigError(f"{printable(path)!r} is not a regular file")
             _refuse_protected(info, target)
         # The user trusts a path, and with it the target of a link there.
-        trusted = (target,) if os.path.abspath(path) in trusted else ()
+        trusted = (target,) if os.path.abspath(path) in rules.trusted else ()
         old = read_config(target, limit, trusted=trusted, folder=folder)
         new = edit(old or b"")
         if new is None:

@@ -12,15 +12,16 @@ import errno
 import os
 import stat
 from operator import attrgetter
-from typing import TYPE_CHECKING, Self
 
 from filevault import errors
 from filevault.errors import StorageError
 from filevault.system.printable import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Self
 
     from filevault.system.inputs import Inputs
     from filevault.system.permissions import Permissions

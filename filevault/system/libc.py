@@ -8,11 +8,12 @@ from __future__ import annotations
 import _ctypes
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from mmap import mmap
+    from typing import Any
 
 _ARGUMENTS = 7
 _PR_SET_NAME = 15  # linux/prctl.h

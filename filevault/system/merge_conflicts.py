@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from filevault.errors import DamagedError
 from filevault.system.printable import shell_word
@@ -21,9 +20,11 @@ LINES_HINT = (
 
 def is_conflict(data: bytes) -> bool:
     """Return whether a file contains all three markers of a merge conflict."""
-    return b"<<<<<<<" in data and all(
-        re.search(mark, data, re.MULTILINE) for mark in (_OURS, _BETWEEN, _THEIRS)
-    )
+    if b"<<<<<<<" not in data:
+        return False
+    import re
+
+    return all(re.search(mark, data, re.MULTILINE) for mark in (_OURS, _BETWEEN, _THEIRS))
 
 
 def refuse_conflict(data: bytes, what: str, path: str) -> None:

@@ -6,8 +6,6 @@ that make a terminal or a reader see something else than the text.
 
 from __future__ import annotations
 
-import re
-
 # C0, DEL, C1; Arabic letter mark; zero-width and direction marks; line and paragraph separators,
 # embeddings and overrides; word joiner and isolates; BOM; interlinear annotation; tag characters;
 # lone surrogates.
@@ -15,10 +13,12 @@ _HIDDEN = (
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_UNQUOTED = frozenset(  # characters that no shell changes
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/:=.,@+%-"
-)
+_PLAIN_WORD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/:=.,@+%-"
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -37,7 +37,7 @@ def _escape(match: re.Match[str]) -> str:
 def shell_word(text: str) -> str:
     """Return text as one word of a shell command for a hint: printable, quoted if necessary."""
     shown = printable(text)
-    if shown and _UNQUOTED.issuperset(shown):
+    if shown and shown.isascii() and not shown.encode().translate(None, _PLAIN_WORD):
         return shown
     return "'" + shown.replace("'", "'\\''") + "'"
 
@@ -50,6 +50,8 @@ def printable(text: object, limit: int | None = None) -> str:
     """
     shown = str(text)
     if not (shown.isascii() and shown.isprintable()):
+        import re  # here, since nearly no text needs it
+
         shown = re.sub(_HIDDEN, _escape, shown)
     if limit is not None and len(shown) > limit:
         return shown[: max(0, limit - 3)] + "..."

@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.errors import ProgramError
+from filevault.errors import NoTerminalError, ProgramError
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.search_path import find_program
@@ -85,7 +85,8 @@ def run(
         umask: its umask; by default that of this process.
         stdin: its input, if it has no terminal; by default empty.
         into: gets its stdout instead of the result, so that the caller can overwrite it.
-        tell: shows a person a line; called once, if the program runs longer than 3 seconds.
+        tell: shows a person a line; called once, if the program runs longer than 3 seconds, but
+            not while it reads an answer without echo, or each key, from the terminal.
 
     Raises:
         ProgramError: if it is missing, cannot be started, prints more than 1 MiB or takes too
@@ -95,11 +96,16 @@ def run(
 
     output = bytearray() if into is None else into
     tty = _open_terminal() if terminal else None
+    modes = None if tty is None else _modes(tty)
     piped = subprocess.DEVNULL if stdin is None else subprocess.PIPE
 
-    def slow(left: float) -> None:
+    def slow(left: float) -> bool:
+        if tty is not None and _modes(tty) != modes:
+            return False  # a line would appear in the middle of its question or screen
         if tell is not None:
-            tell(f"waiting for {origin}, {-int(-left // 1)} s left; Ctrl-C ends")
+            with contextlib.suppress(NoTerminalError):  # it is gone
+                tell(f"waiting for {origin}, {-int(-left // 1)} s left; Ctrl-C ends")
+        return True
 
     try:
         with _popen(
@@ -137,13 +143,14 @@ def _communicate(
     output: bytearray,
     timeout: float,
     origin: str,
-    slow: Callable[[float], None],
+    slow: Callable[[float], bool],
 ) -> bytes:
     """Write to a program's stdin and read its output within limits, until it ends.
 
     Its stdout is added to `output`, its stderr is returned. A child that it leaves behind with
-    the streams open is not waited for. `slow` is called once, after 3 seconds, with the seconds
-    that are left. Raises TimeoutExpired, and ProgramError as soon as stdout is too long.
+    the streams open is not waited for. `slow` is called after 3 seconds, with the seconds that are
+    left, until it returns True. Raises TimeoutExpired, and ProgramError as soon as stdout is too
+    long.
     """
     import selectors
     import subprocess
@@ -168,8 +175,7 @@ def _communicate(
             gone = process.poll() is not None  # then the pipes contain all of its output
             wait = 0.0 if gone else min(_POLL_INTERVAL, max(0.0, deadline - time.monotonic()))
             if silent and not gone and now - began > _SILENCE:
-                silent = False
-                slow(deadline - now)
+                silent = not slow(deadline - now)
             events = streams.select(wait)
             if gone and not any(mask & selectors.EVENT_READ for _, mask in events):
                 break
@@ -373,6 +379,16 @@ def _end(process: Popen[bytes]) -> None:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+def _modes(tty: int) -> int | None:
+    """Return whether a terminal echoes and waits for whole lines, None if it cannot say."""
+    import termios
+
+    try:
+        return int(termios.tcgetattr(tty)[3]) & (termios.ECHO | termios.ICANON)
+    except termios.error:
+        return None
 
 
 def _open_terminal() -> int | None:

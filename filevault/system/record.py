@@ -7,7 +7,14 @@ dataclass it resembles (PEP 681). `_fields`, `_asdict` and `_replace` are NamedT
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self, dataclass_transform
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Self, dataclass_transform
+else:
+
+    def dataclass_transform(**_promises: object) -> object:
+        """Stand in for the decorator of `typing`, which only type checkers read."""
+        return lambda decorated: decorated
 
 
 @dataclass_transform(frozen_default=True)

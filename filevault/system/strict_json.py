@@ -6,13 +6,12 @@ duplicate keys, floats, booleans, nesting and lone surrogates are refused.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
-
 from filevault.errors import DamagedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 MAX_INTEGER = 2**53 - 1
 MAX_FOREIGN_DEPTH = 32
@@ -155,6 +154,8 @@ def is_too_deep(text: str) -> bool:
 
     For JSON of other programs, before it is parsed. Text after the value does not count.
     """
+    import re
+
     if text.count("[") + text.count("{") <= MAX_FOREIGN_DEPTH:
         return False
     depth = 0

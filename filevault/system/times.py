@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import time
 
 _DAY = 86400
@@ -80,6 +79,8 @@ def parse_duration(text: str) -> int:
     Raises:
         ValueError: for anything else, and for more than a hundred years.
     """
+    import re
+
     text = text.strip()
     if not re.match(_WHOLE, text, re.ASCII):
         raise ValueError("not a duration like 30m, 1h30m, 12h, 1d or plain seconds")
@@ -107,6 +108,8 @@ def format_duration(seconds: float) -> str:
 
 def iam_time(value: object) -> str | None:
     """Return IAM's CreateDate, as the AWS CLI prints it, as `YYYY-MM-DDTHH:MM:SSZ`, else None."""
+    import re
+
     found = re.match(_IAM_TIME, value, re.ASCII) if isinstance(value, str) else None
     if found is None:
         return None

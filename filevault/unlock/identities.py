@@ -23,6 +23,7 @@ class NamedIdentities:
         settings: name the sources.
         passage: whether the store is passage's own, whose identities are then the default.
         cached: returns the identities in the key cache, None if there are none.
+        tell: shows a person that a command is waited for, if that takes long.
 
     `origin` names the source in messages: a path, or the name of a provider. The class is a
     `NamedIdentitySource` of the backends.
@@ -34,9 +35,11 @@ class NamedIdentities:
         *,
         passage: bool,
         cached: Callable[[], bytes | None] = lambda: None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._settings = settings
         self._cached = cached
+        self._tell = tell
         self._default = settings.passage_identities if passage else settings.default_identities
         self.origin = self._default
 
@@ -111,6 +114,6 @@ class NamedIdentities:
         several = len(by_origin) > 1
         texts = []
         for path, source in by_origin.items():
-            secret = secret_sources.read_source(source, settings)
+            secret = secret_sources.read_source(source, settings, self._tell)
             texts.append(IdentityText(secret.value, path if several else secret.origin))
         return texts

@@ -29,7 +29,10 @@ def new_passphrase(
     if source is None and ordinary:
         source = secret_sources.named_source(settings, "passphrase")
     if source is not None:
-        return _kept(secret_sources.read_source(source, settings).content)
+        read = secret_sources.read_source(
+            source, settings, lambda text: prompter.say(f"filevault: {text}")
+        )
+        return _kept(read.content)
     provided = secret_sources.provided_secret(settings, "passphrase") if ordinary else None
     if provided is not None:
         return _kept(provided.content)

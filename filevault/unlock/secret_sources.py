@@ -18,7 +18,7 @@ from filevault.system.secret_buffer import SecretBuffer
 from filevault.system.secret_files import read_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
     from filevault.config.settings import Settings
@@ -153,10 +153,13 @@ def close_descriptors(settings: Settings) -> None:
                 _close(_descriptor(source))
 
 
-def read_source(source: NamedSource, settings: Settings) -> Secret:
+def read_source(
+    source: NamedSource, settings: Settings, tell: Callable[[str], None] | None = None
+) -> Secret:
     """Return the secret from a source.
 
-    A final line end is removed, except from a variable's value and from identities.
+    A final line end is removed, except from a variable's value and from identities. `tell` shows a
+    person that a command is waited for, if that takes long.
 
     Raises LockedError if the source cannot be read or its content is unusable, UsageError for a
     wrong descriptor number, ProgramError for a command that cannot be run.
@@ -179,7 +182,7 @@ def read_source(source: NamedSource, settings: Settings) -> Secret:
             ) from error
         data = _as_given(source.kind, content, what)
     else:
-        data = _as_given(source.kind, _run(source, settings), what)
+        data = _as_given(source.kind, _run(source, settings, tell), what)
     if not data:
         raise LockedError(f"{what} is empty")
     return Secret(source.kind, data, source.origin)
@@ -249,7 +252,7 @@ def _close(fd: int) -> None:
         os.close(fd)
 
 
-def _run(source: NamedSource, settings: Settings) -> bytearray:
+def _run(source: NamedSource, settings: Settings, tell: Callable[[str], None] | None) -> bytearray:
     from filevault.system import programs
 
     output = bytearray()
@@ -260,6 +263,7 @@ def _run(source: NamedSource, settings: Settings) -> bytearray:
         timeout=_COMMAND_TIMEOUT,
         terminal=True,
         into=output,
+        tell=tell,
     )
     if result.status != 0:
         reason = f": {result.complaint}" if result.complaint else ""

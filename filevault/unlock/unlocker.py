@@ -61,6 +61,9 @@ class Unlocker:
         self._sessions = sessions
         self._tries = 0
 
+    def _tell(self, text: str) -> None:
+        self._prompter().say(f"filevault: {text}")
+
     def asked(self) -> bool:
         """Return whether the user was asked."""
         return self._tries > 0
@@ -83,7 +86,7 @@ class Unlocker:
         request = self._request
         source = secret_sources.named_source(self._settings, *request.kinds)
         if source is not None:
-            return secret_sources.read_source(source, self._settings)
+            return secret_sources.read_source(source, self._settings, self._tell)
         # A key before a passphrase, because trying it takes no time.
         provided = secret_sources.provided_secret(self._settings, *reversed(request.kinds))
         if provided is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.backends import BACKENDS, DEFAULT
@@ -26,6 +25,7 @@ from filevault.vault.defaults import (
 )
 from filevault.vault.defaults import prefix as named_prefix
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

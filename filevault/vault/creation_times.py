@@ -7,37 +7,72 @@ it. Nothing else is decided by them (`docs/format.md` §9).
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from itertools import chain
+from operator import attrgetter
+from struct import error, pack
 
 from filevault.errors import FilevaultError
 from filevault.system.times import parse_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from filevault.system.files import Folder
     from filevault.vault.item_store import ItemStore
 
     CreationTime = tuple[int, str | None]
-    Entry = tuple[int, ...]
 
 _FILE = "index"
-_FORMAT = b"filevault/2"
+_FORMAT = b"filevault/3"
 _LIMIT = 16 << 20
 _ORIGINS = (None, "iam", "add")
 _NO_TIME = len(_ORIGINS)
-_WITNESS = 9  # numbers: seven of stat(2), two times in nanoseconds
-_NUMBERS = _WITNESS + 2
+_numbers = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 _BYTES = 8  # of a number
+_WITNESS = 5 * _BYTES
+_ENTRY = _WITNESS + 2 * _BYTES
 _LATEST = 10**12  # later than the last second that `parse_time` reads
-_LARGEST = 2**63 - 1
 _SETTLED = 3_000_000_000
 """Nanoseconds for which a file must not have been changed before it is read.
 
 Its times cannot show another change that follows closer than their resolution, which is two
 seconds at most (FAT). git calls such a file racily clean.
 """
+
+
+class _Entries:
+    """The entries of an index: the names, their witnesses one after the other, their times.
+
+    No object for each entry, so that a folder in which nothing has changed is compared as a
+    whole: there may be ten thousand.
+    """
+
+    def __init__(
+        self, names: list[str], witnesses: bytes, times: list[CreationTime | None]
+    ) -> None:
+        self.names = names
+        self.witnesses = bytearray(witnesses)
+        self.times = times
+        self._positions: dict[str, int] | None = None
+
+    def add(self, names: list[str], witnesses: bytes, times: list[CreationTime | None]) -> None:
+        """Add entries at the end."""
+        self.names += names
+        self.witnesses += witnesses
+        self.times += times
+
+    def has(self, start: int, witnesses: bytes) -> bool:
+        """Return whether the entries from a position on have these witnesses."""
+        at = start * _WITNESS
+        return self.witnesses[at : at + len(witnesses)] == witnesses
+
+    def position(self, name: str) -> int | None:
+        """Return where the entry of a name is."""
+        if self._positions is None:
+            self._positions = {name: number for number, name in enumerate(self.names)}
+        return self._positions.get(name)
 
 
 class CreationTimes:
@@ -61,8 +96,8 @@ class CreationTimes:
         self._read = read
         self._size = size
         self._now = now
-        self._recorded: dict[str, Entry] = {}
-        self._present: dict[str, Entry] = {}
+        self._recorded = _Entries([], b"", [])
+        self._present = _Entries([], b"", [])
         self._is_new = False
 
     def of(self, items: ItemStore) -> dict[str, CreationTime | None]:
@@ -71,44 +106,43 @@ class CreationTimes:
         That is Unix seconds and `iam`, `add` or None; not authenticated, None without a time.
         """
         self._recorded = recorded = self._load()
-        self._present = present = {}
+        self._present = _Entries([], b"", [])
         self._is_new = False
         found: dict[str, CreationTime | None] = {}
-        for folder, files in items.files():
-            for name, file in files:
-                entry = recorded.get(name)
-                if entry is not None:
-                    try:
-                        status = file.stat(follow_symlinks=False)
-                    except OSError:
-                        continue  # another process has deleted it
-                    if (
-                        # As `_witness`, which would take longer than stat(2) for thousands.
-                        status[:7] == entry[:7]
-                        and status.st_mtime_ns == entry[7]
-                        and status.st_ctime_ns == entry[8]
-                    ):
-                        origin = entry[10]
-                        found[name] = None if origin == _NO_TIME else (entry[9], _ORIGINS[origin])
-                        present[name] = entry
-                        continue
-                found[name] = self._time(name, folder, file.name)
-        return {name: found[name] for name in sorted(found)}
+        start = 0  # where the next folder should be: they are listed and recorded in one order
+        for folder, names, files in items.files():
+            end = start + len(names)
+            if recorded.names[start:end] == names:
+                witnesses = _witnesses(files)
+                if witnesses is not None and recorded.has(start, witnesses):
+                    times = recorded.times[start:end]
+                    self._present.add(names, witnesses, times)
+                    found.update(zip(names, times, strict=True))
+                    start = end
+                    continue
+            for name, file in zip(names, files, strict=True):
+                position = recorded.position(name)
+                witness = None if position is None else _witnesses([file])
+                if position is not None and witness is not None and recorded.has(position, witness):
+                    found[name] = recorded.times[position]
+                    self._present.add([name], witness, [found[name]])
+                    start = position + 1
+                else:
+                    found[name] = self._time(name, folder, file.name)
+        names = sorted(found)
+        return found if names == list(found) else {name: found[name] for name in names}
 
     def record(self, state: Folder) -> None:
         """Write what `of` found, if it has changed; a failure has no consequence."""
-        if self._is_new or len(self._present) != len(self._recorded):
-            from array import array
-
-            numbers = array("q", [number for entry in self._present.values() for number in entry])
-            names = "\n".join(self._present).encode()
-            data = b"%b %d\n%b%b" % (_FORMAT, len(self._present), numbers.tobytes(), names)
+        present = self._present
+        if self._is_new or len(present.names) != len(self._recorded.names):
+            data = _written(present)
             if len(data) <= _LIMIT:
                 try:
                     state.write(_FILE, data)
                 except FilevaultError:
                     return
-            self._recorded, self._is_new = self._present, False
+            self._recorded, self._is_new = present, False
 
     def _time(self, name: str, folder: Folder, file: str) -> CreationTime | None:
         """Return the time in the header of an item's file."""
@@ -120,50 +154,83 @@ class CreationTimes:
         except ValueError:
             found = None
         if status is not None and max(status.st_mtime_ns, status.st_ctime_ns) < before - _SETTLED:
-            time_and_origin = (0, _NO_TIME) if found is None else (found[0], _origin(found[1]))
-            entry = (*_witness(status), *time_and_origin)
-            if max(entry) <= _LARGEST and time_and_origin[0] >= 0 and "\n" not in name:
-                self._present[name] = entry
+            witness = _packed([status])
+            if witness is not None and (found is None or found[0] >= 0) and "\n" not in name:
+                self._present.add([name], witness, [found])
                 self._is_new = True
         return found
 
-    def _load(self) -> dict[str, Entry]:
-        """Return an entry for each item; none if the file is missing, damaged or too long."""
-        if self._state is None:
-            return {}
-        try:
-            data = self._state.read(_FILE, _LIMIT, own=True)
-        except (FileNotFoundError, FilevaultError):
-            return {}
-        return _parsed(data) if len(data) <= _LIMIT else {}
+    def _load(self) -> _Entries:
+        """Return the entries in the file; none if it is missing, damaged or too long."""
+        data = b""
+        if self._state is not None:
+            try:
+                data = self._state.read(_FILE, _LIMIT, own=True)
+            except (FileNotFoundError, FilevaultError):
+                data = b""
+        found = _parsed(data) if len(data) <= _LIMIT else None
+        return _Entries([], b"", []) if found is None else found
 
 
-def _parsed(data: bytes) -> dict[str, Entry]:
-    """Return the entries in a file, without any loop over them: there may be ten thousand."""
+def _parsed(data: bytes) -> _Entries | None:
+    """Return the entries in a file; None if it is damaged."""
     head, _, rest = data.partition(b"\n")
-    kind, _, count = head.partition(b" ")
-    if kind != _FORMAT or not count.isdigit() or len(count) > len(str(_LIMIT)):
-        return {}
-    end = int(count) * _NUMBERS * _BYTES
+    kind, _, text = head.partition(b" ")
+    if kind != _FORMAT or not text.isdigit() or len(text) > len(str(_LIMIT)):
+        return None
+    count = int(text)
+    at, end = count * _WITNESS, count * _ENTRY
     try:
         names = rest[end:].decode("utf-8").split("\n")
-        numbers = memoryview(rest)[:end].cast("q").tolist()
+        numbers = memoryview(rest)[at:end].cast("Q").tolist()  # so that none is negative
     except (UnicodeDecodeError, TypeError):
-        return {}
-    times, origins = numbers[_WITNESS::_NUMBERS], numbers[_WITNESS + 1 :: _NUMBERS]
-    if len(names) != int(count) or len(times) != int(count) or len(numbers) * _BYTES != end:
-        return {}
-    if not (min(times) >= 0 and max(times) < _LATEST):
-        return {}
-    if not (min(origins) >= 0 and max(origins) <= _NO_TIME):
-        return {}
-    return dict(zip(names, zip(*[iter(numbers)] * _NUMBERS, strict=True), strict=True))
+        return None
+    created, origins = numbers[:count], numbers[count:]
+    if len(names) != count or len(origins) != count:
+        return None
+    if max(created) >= _LATEST or not {*range(_NO_TIME + 1)}.issuperset(origins):
+        return None
+    times: list[CreationTime | None] = list(
+        zip(created, map((*_ORIGINS, None).__getitem__, origins), strict=True)
+    )
+    if _NO_TIME in origins:
+        times = [
+            None if origin == _NO_TIME else time
+            for time, origin in zip(times, origins, strict=True)
+        ]
+    return _Entries(names, rest[:at], times)
+
+
+def _written(entries: _Entries) -> bytes:
+    """Return the bytes of a file."""
+    times = entries.times
+    created = [0 if time is None else time[0] for time in times]
+    origins = [_NO_TIME if time is None else _origin(time[1]) for time in times]
+    numbers = pack(f"{2 * len(times)}q", *created, *origins)
+    names = "\n".join(entries.names).encode()
+    return b"%b %d\n%b%b%b" % (_FORMAT, len(times), bytes(entries.witnesses), numbers, names)
 
 
 def _origin(origin: str | None) -> int:
     return _ORIGINS.index(origin) if origin in _ORIGINS else 0
 
 
-def _witness(status: os.stat_result) -> tuple[int, ...]:
-    """Return what shows that a file is the one that was read, and has not been changed since."""
-    return (*status[:7], status.st_mtime_ns, status.st_ctime_ns)
+def _witnesses(files: Iterable[os.DirEntry[str]]) -> bytes | None:
+    """Return the witnesses of files; None if one has none, or is gone.
+
+    A witness shows that a file is the one that was read, and has not been changed since. Any
+    change of mode, owner or links changes `st_ctime`, which no call can set.
+    """
+    try:
+        return _packed([file.stat(follow_symlinks=False) for file in files])
+    except OSError:
+        return None
+
+
+def _packed(statuses: Sequence[os.stat_result]) -> bytes | None:
+    """Return what `stat` says of files as witnesses; None if a number has more than 63 bits."""
+    numbers = chain.from_iterable(map(_numbers, statuses))
+    try:
+        return pack(f"{len(statuses) * _WITNESS // _BYTES}q", *numbers)
+    except error:
+        return None

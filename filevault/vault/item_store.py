@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.errors import DamagedError, StorageError, UsageError
@@ -11,6 +10,7 @@ from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable, shell_word
 from filevault.vault.names import all_plain, decode_path, encode_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
     from filevault.system.permissions import Permissions
 
-    ItemFile = tuple[str, os.DirEntry[str]]
+    ItemFiles = tuple[Folder, list[str], list[os.DirEntry[str]]]
 
 _ITEM_LIMIT = 1 << 20
 _DEPTH_LIMIT = 64
@@ -49,54 +49,53 @@ class ItemStore:
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
-        return sorted(name for _folder, items in self.files() for name, _file in items)
+        return sorted(name for _folder, names, _files in self.files() for name in names)
 
-    def files(self) -> Iterator[tuple[Folder, list[ItemFile]]]:
-        """Yield each folder, open until the next step, and the name and file of each item in it."""
+    def files(self) -> Iterator[ItemFiles]:
+        """Yield each folder, open until the next step, and the names and files of its items.
+
+        Both are lists of the same length, by file name; there may be thousands.
+        """
         try:
             with self._folder(()) as root:
                 yield from self._walk(root, "", 0)
         except FileNotFoundError:
             return
 
-    def _walk(
-        self, folder: Folder, prefix: str, depth: int
-    ) -> Iterator[tuple[Folder, list[ItemFile]]]:
+    def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[ItemFiles]:
         suffix = self._suffix
         end = -len(suffix)
         entries = folder.entries()
         # For thousands, a slice takes less than a call of `endswith`.
-        files = [entry for entry in entries if entry.name[end:] == suffix]
-        yield folder, self._items(folder, prefix, files)
+        files = [
+            entry
+            for entry in entries
+            if entry.name[end:] == suffix and entry.is_file(follow_symlinks=False)
+        ]
+        yield folder, *self._items(folder, prefix, files)
         if depth < _DEPTH_LIMIT and len(files) != len(entries):
-            for entry in entries:
-                file = entry.name
-                if file[0] == "." or file.endswith(suffix):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self._walk_into(folder, file, prefix, depth)
+            inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for name in inner:
+                if name[0] != "." and not name.endswith(suffix):
+                    yield from self._walk_into(folder, name, prefix, depth)
 
-    def _items(self, folder: Folder, prefix: str, files: list[os.DirEntry[str]]) -> list[ItemFile]:
-        """Return those of a folder's files with the suffix that are items, with their names."""
+    def _items(
+        self, folder: Folder, prefix: str, files: list[os.DirEntry[str]]
+    ) -> tuple[list[str], list[os.DirEntry[str]]]:
+        """Return those of a folder's files with the suffix that are items: names and files."""
         end = -len(self._suffix)
         names = [entry.name[:end] for entry in files]
         if all_plain(names) and (not prefix or all_plain(prefix[:-1].split("/"))):
-            return [
-                (prefix + name, entry)
-                for name, entry in zip(names, files, strict=True)
-                if entry.is_file(follow_symlinks=False)
-            ]
-        found = []
+            return [prefix + name for name in names] if prefix else names, files
+        names, found = [], []
         for entry in files:
-            if not entry.name.startswith("."):
-                name = self._name(folder, prefix, entry.name)
-                if name is not None and entry.is_file(follow_symlinks=False):
-                    found.append((name, entry))
-        return found
+            name = None if entry.name[0] == "." else self._name(folder, prefix, entry.name)
+            if name is not None:
+                names.append(name)
+                found.append(entry)
+        return names, found
 
-    def _walk_into(
-        self, folder: Folder, name: str, prefix: str, depth: int
-    ) -> Iterator[tuple[Folder, list[ItemFile]]]:
+    def _walk_into(self, folder: Folder, name: str, prefix: str, depth: int) -> Iterator[ItemFiles]:
         """Walk a folder; one that was deleted by another process or cannot be opened has no items.
 
         Such a folder (`lost+found`, for example) must not stop the listing.
@@ -152,8 +151,8 @@ class ItemStore:
             # As in a listing, a folder that cannot be opened has no items.
             with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
                 prefix = "/".join((*parts, ""))
-                for _folder, items in self._walk(there, prefix, _DEPTH_LIMIT):
-                    found |= {name for name, _file in items}
+                for _folder, names, _files in self._walk(there, prefix, _DEPTH_LIMIT):
+                    found.update(names)
         return sorted(found)
 
     def path(self, name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.errors import FilevaultError
@@ -14,6 +13,7 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.item_store import ItemStore
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -61,9 +61,10 @@ class ItemLookup:
 
     def keys(self, names: Sequence[str]) -> list[str]:
         """Return the names that are keys, of the sorted names of items; a pair is one key."""
-        names = [name for name in names if not is_seed(name)]
+        if f"\n{_TOTP}" in "\n" + "\n".join(names):  # rare, and there may be thousands
+            names = [name for name in names if not is_seed(name)]
         if not self._shared:
-            return names
+            return list(names)
         from filevault.vault import split_entries
         from filevault.vault.foreign_formats import is_aws_vault_session
 

@@ -7,20 +7,20 @@ or a terminal interprets.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from filevault.errors import UsageError
 from filevault.system.printable import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
 _PART_LIMIT = 255  # bytes in a file name, on every file system that matters
 
 _ENCODED = '[%:\\\\*?"<>|\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]'
 _SEQUENCE = r"((?:%[0-9A-F]{2})+)"
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-\n"
 
 
 def _is_plain(text: str) -> bool:
@@ -28,14 +28,15 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.replace("-", "_").isidentifier() and text[0] != "-"
 
 
-def all_plain(texts: Collection[str]) -> bool:
+def all_plain(texts: Sequence[str]) -> bool:
     """Return whether each of the texts certainly encodes to itself; there may be thousands."""
-    together = "".join(texts)
+    together = "\n" + "\n".join(texts) + "\n"
     return (
         together.isascii()
-        and together.replace("-", "_").isidentifier()
-        # Neither empty nor with a digit or a hyphen in front, which was tested for one of them.
-        and all(first.isidentifier() for first in {text[:1] for text in texts})
+        and not together.encode().translate(None, _PLAIN)
+        and "\n\n" not in together
+        and "\n-" not in together
+        and together.count("\n") == len(texts) + 1  # no text has a line end
     )
 
 
@@ -44,6 +45,8 @@ def _percent(text: str) -> str:
 
 
 def _encode_part(part: str) -> str:
+    import re
+
     if _is_plain(part):
         return part
     encoded = re.sub(_ENCODED, lambda match: _percent(match.group()), part)
@@ -116,6 +119,8 @@ def decode_path(path: str, suffix: str) -> str | None:
 
 
 def _decode(encoded: str) -> str | None:
+    import re
+
     try:
         return re.sub(
             _SEQUENCE,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault.backends.definition import SEALED
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -5,13 +5,12 @@ The vault is compared when it is opened, its recipients before a write.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from filevault import errors
 from filevault.errors import FilevaultError, StorageError, TamperedError
 from filevault.system.printable import printable
 from filevault.vault.pin import accept_hint, difference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -6,12 +6,12 @@ Records only move forward: an older item, or a removed one that is back, changes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from filevault.system.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 MAX_REMOVED = 1000
 """The number of removed items that are recorded; the oldest are dropped first."""

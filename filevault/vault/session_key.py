@@ -8,7 +8,6 @@ from __future__ import annotations
 import binascii
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.backends.item_header import ItemHeader
@@ -23,6 +22,7 @@ from filevault.errors import (
 from filevault.system.digest import sha256_hex
 from filevault.system.times import format_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -8,7 +8,6 @@ is local. So a vault whose identity changed, or an item that is older than befor
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
 
 from filevault.errors import DamagedError, FilevaultError, NewerFormatError
 from filevault.system.printable import printable
@@ -16,8 +15,10 @@ from filevault.system.strict_json import dumps, loads_nested
 from filevault.vault import seen_items
 from filevault.vault.pin import Pin
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from filevault.system.files import Folder
     from filevault.vault.seen_items import SeenItem

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from filevault.backends.definition import RECIPIENTS, SEALED
 from filevault.backends.item_header import ItemHeader
@@ -30,6 +29,7 @@ from filevault.vault.names import encode_name
 from filevault.vault.seen_items import SeenItem
 from filevault.vault.session_key import SessionKeyFile
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 

@@ -155,6 +155,35 @@ def test_the_commands_of_the_guide_work_in_their_order(
         job.check({}, *lines[2].split()[1:])
 
 
+def test_runs_at_the_same_time_each_ask_until_the_job_has_the_vault_of_the_guide(
+    quick_machine: Machine, aws: FakeAws
+) -> None:
+    shape, count = SHAPES["gitlab"], 6
+    config = blocks(GUIDE, "ini")[0].replace("= github", "= gitlab")
+    job = CiJob(quick_machine, aws, shape, config)
+    assert shape.variable is not None
+    quick_machine.env[shape.variable] = job.provider.issue(shape.subject)
+
+    def answers() -> set[bytes]:
+        started = [quick_machine.popen("export", "deploy") for _ in range(count)]
+        return {process.communicate(timeout=60)[0] for process in started}
+
+    assert len(answers()) == count
+    assert aws.actions() == ["AssumeRoleWithWebIdentity"] * count
+    assert not quick_machine.state.exists()
+    aws.reset_calls()
+    key = quick_machine.home / "job.key"
+    init, export = (
+        line.removeprefix("$ ").replace("/tmp/job.key", str(key)).split()
+        for line in blocks(GUIDE, "console")[1].splitlines()
+    )
+    job.run(*init[1:])
+    name, _, value = export[1].partition("=")
+    quick_machine.env[name] = value
+    assert len(answers()) == 1
+    assert aws.actions() == ["AssumeRoleWithWebIdentity"]
+
+
 def test_kubernetes_gives_a_pod_its_role_as_the_guide_says(
     quick_machine: Machine, aws: FakeAws
 ) -> None:

@@ -38,6 +38,11 @@ def two_slots(machine: Machine) -> None:
     machine.ok("slot", "add", "--new-key-file", str(machine.home / "ci.key"))
 
 
+def two_passphrases(machine: Machine) -> None:
+    a_key(machine)
+    machine.ok("slot", "add", env={"FILEVAULT_NEW_PASSPHRASE": "another long passphrase"})
+
+
 def an_item_of_the_former_key(machine: Machine) -> None:
     a_key(machine)
     item = machine.vault / "jon.fv"
@@ -133,6 +138,13 @@ QUESTIONS = (
     Question(("add", "jon"), DISCARD, a_damaged_key),
     Question(("remove", "jon"), ("Delete the key",), a_key),
     Question(("rekey",), ("Go on without them?",), two_slots),
+    Question(
+        ("passphrase",),
+        ("opens nothing any more?",),
+        two_passphrases,
+        "nothing was changed; filevault slot add keeps that passphrase, and makes a keyslot for a "
+        "new one",
+    ),
     Question(("rekey", "--finish"), ("Take them over?",), an_item_of_the_former_key),
     Question(("recipients", "remove", "$OWN"), ("all the same?",), two_recipients),
     Question(("git", "adopt"), ("Use it from now on?",), a_strange_repository),

@@ -144,6 +144,11 @@ TRAPS = {
     "static default": Trap("default", "static key", {CREDENTIALS: f"[default]\n{STATIC}"}),
     "long-term keys": Trap("clear-key", "long-term keys", {CREDENTIALS: f"[x]\n{STATIC}"}),
     "a session": Trap("clear-session", "temporary", {CREDENTIALS: f"[x]\n{SESSION}"}),
+    "a session in the config beside a key": Trap(
+        "mixed-keys",
+        "with the session token",
+        {CREDENTIALS: f"[x]\n{STATIC}", CONFIG: f"[profile x]\n{SESSION}"},
+    ),
     "hidden stored key": Trap("shadowed", "the stored key", {CREDENTIALS: f"[one]\n{STATIC}"}),
     "hidden role": Trap(
         "shadowed",
@@ -166,6 +171,12 @@ TRAPS = {
     "header without profile": Trap("section", "is no profile", {CONFIG: "[x]\nregion = a\n"}),
     "a name with a blank": Trap(
         "section", "not all SDKs", {CONFIG: '[profile "a b"]\nregion = eu-west-1\n'}
+    ),
+    "a name with a comma": Trap(
+        "section", "not all SDKs", {CONFIG: "[profile a,b]\nregion = eu-west-1\n"}
+    ),
+    "a name with an umlaut": Trap(
+        "section", "not all SDKs", {CONFIG: "[profile kürzel]\nregion = eu-west-1\n"}
     ),
     "two defaults": Trap(
         "section",
@@ -207,7 +218,17 @@ TRAPS = {
             "role_arn = arn:aws:iam::123456789012:role/r\n"
         },
     ),
+    "a process beside a source": Trap(
+        "process",
+        "beside source_profile",
+        {CONFIG: "[profile x]\ncredential_process = /bin/true\nsource_profile = one\n"},
+    ),
+    "a token in clear in the config alone": Trap(
+        "clear-session", "temporary", {CONFIG: f"[profile x]\n{SESSION}"}
+    ),
     "security token": Trap("environment", "send this", env={"AWS_SECURITY_TOKEN": PLANTED}),
+    "s3cmd's secret": Trap("environment", "s3cmd", env={"AWS_SECRET_KEY": PLANTED}),
+    "an old SDK's file": Trap("environment", "old SDKs", env={"AWS_CREDENTIAL_FILE": "/no/x"}),
     "s3cmd's key": Trap("environment", "s3cmd", env={"AWS_ACCESS_KEY": PLANTED}),
     "bearer token": Trap("environment", "send this", env={"AWS_BEARER_TOKEN_BEDROCK": PLANTED}),
     "empty profile": Trap("environment", "is empty", env={"AWS_PROFILE": ""}),
@@ -259,6 +280,30 @@ TRAPS = {
     "metadata disabled by 1": Trap(
         "environment", "true alone", env={"AWS_EC2_METADATA_DISABLED": "1"}
     ),
+    "old metadata disabled by 1": Trap(
+        "environment", "true alone", env={"AWS_EC2_METADATA_V1_DISABLED": "1"}
+    ),
+    "a metadata endpoint with a path": Trap(
+        "environment",
+        "JavaScript SDKs drop",
+        env={"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1/x/"},
+    ),
+    "a container elsewhere": Trap(
+        "environment",
+        "plain http to 'example.com'",
+        env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.com/creds"},
+    ),
+    "no container token": Trap(
+        "environment",
+        "not there",
+        env={"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/no/x"},
+    ),
+    "a container token with a newline": Trap(
+        "environment",
+        "line end",
+        {"token": f"{PLANTED}\n"},
+        env={"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "~/token"},
+    ),
     "two container addresses": Trap(
         "environment",
         "Go the other",
@@ -307,7 +352,9 @@ def test_each_trap_is_found_with_a_way_out(home: BackendMachine, name: str) -> N
         write(home, file, text, trap.mode)
     trap.do(home)
     before = times(home.machine.home)
-    done = run(home, "doctor", "--json", **trap.env)
+    home_folder = str(home.machine.home)
+    env = {name: value and value.replace("~", home_folder) for name, value in trap.env.items()}
+    done = run(home, "doctor", "--json", **env)
     found = [each for each in findings(done) if trap.contains in each["message"]]
     assert trap.check in {each["check"] for each in found}, findings(done)
     assert done.status == trap.status, done
@@ -316,6 +363,69 @@ def test_each_trap_is_found_with_a_way_out(home: BackendMachine, name: str) -> N
     for secret in (PLANTED, PLANTED[:8], SECRET, SECRET[:8]):
         assert secret not in done.out + done.err
     assert "Traceback" not in done.err
+
+
+CLEAN: dict[str, tuple[str, dict[str, str]]] = {
+    "a command of exec --server": (
+        "",
+        {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:4040/creds/one",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": PLANTED,
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "~/token",
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_VAULT": "one",
+        },
+    ),
+    "a command of exec": (
+        "",
+        {
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": PLANTED,
+            "AWS_SESSION_TOKEN": PLANTED,
+            "AWS_CREDENTIAL_EXPIRATION": "2099-01-01T00:00:00Z",
+            "AWS_VAULT": "one",
+        },
+    ),
+    "a pod of EKS": (
+        "",
+        {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://[fd00:ec2::23]/v1/credentials",
+            "AWS_EC2_METADATA_DISABLED": "TRUE",
+        },
+    ),
+    "metadata elsewhere": (
+        "",
+        {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1338/"},
+    ),
+    "a role with its source in another profile": (
+        (
+            "[profile p]\ncredential_process = /bin/true\n[profile r]\nsource_profile = p\n"
+            "role_arn = arn:aws:iam::123456789012:role/r\n"
+        ),
+        {"AWS_PROFILE": "r"},
+    ),
+    "Identity Center": (
+        (
+            "[sso-session corp]\nsso_start_url = https://x.awsapps.com/start\n"
+            "sso_region = eu-west-1\n[profile s]\nsso_session = corp\n"
+            "sso_account_id = 123456789012\nsso_role_name = Admin\n"
+        ),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_what_is_right_is_no_finding(home: BackendMachine, name: str) -> None:
+    """The counterpart of each trap: the same files and variables as they should be."""
+    text, env = CLEAN[name]
+    write(home, "token", PLANTED)
+    write(home, CONFIG, f"[profile one]\nregion = eu-west-1\n{text}")
+    folder = str(home.machine.home)
+    given = {key: value.replace("~", folder) for key, value in env.items()}
+    done = run(home, "doctor", "--json", **given)
+    assert (done.status, findings(done)) == (0, [])
 
 
 def test_a_file_of_a_secret_that_others_can_read_is_found(home: BackendMachine) -> None:

@@ -99,28 +99,57 @@ def test_options_of_a_server_go_with_it(ready: AwsMachine, option: str) -> None:
     assert "goes with --server" in ran.err
 
 
+# A client with the clock of the test, which asks once for each line that it gets.
+JOB = """
+import datetime, os
+real = datetime.datetime
+class Moved(real):
+    @classmethod
+    def now(cls, tz=None):
+        with open(os.environ["CLOCK"]) as file:
+            return super().now(tz) + datetime.timedelta(seconds=float(file.read()))
+datetime.datetime = Moved
+import boto3
+client = boto3.client("sts")
+with open(os.environ["FIFO"]) as orders:
+    for line in orders:
+        if line == "0\\n":
+            break
+        client.get_caller_identity()
+        print("done", flush=True)
+"""
+
+
 def test_a_job_of_65_minutes_with_a_role_of_15_never_sees_an_expired_key(
     ready: AwsMachine,
 ) -> None:
     """A renewal each seven and a half minutes, half the life of a session, and no other call."""
-    ready.machine.env["AWS_ASSUME_ROLE_TTL"] = "15m"
-    seen: list[str] = []
-    with ServedCommand(ready.machine, "admin") as served:
-        renewed = 1
-        for minute in range(0, 65 * 60, 30):
-            wanted = minute // 450 + 1
-            key = served.key_id()
-            if wanted > renewed:
-                key = served.next_key_id(seen[-1])
-                renewed = wanted
-            seen.append(key)
-            assert ready.aws.session(key).expiration > ready.aws.clock()
-            ready.machine.advance(30)
+    machine = ready.machine
+    machine.env["AWS_ASSUME_ROLE_TTL"] = "15m"
+    (machine.home / "job.py").write_text(JOB)
+    env: dict[str, str | None] = {"CLOCK": str(machine.clock_file)}
+    command = f"env; echo; exec {sys.executable} job.py"
+    signed: list[str] = []
+    with ServedCommand(machine, "admin", command=command, env=env) as served:
+        renewed, former = 1, ""
+        for second in range(0, 65 * 60, 30):
+            if second // 450 + 1 > renewed:
+                renewed += 1
+                former = served.next_key_id(former)
+            former = former or served.key_id()
+            served.order("go")
+            assert served.process.stdout is not None
+            assert served.process.stdout.readline() == b"done\n", served.ended()
+            call = ready.aws.calls[-1]
+            assert (call.action, call.outcome) == ("GetCallerIdentity", "ok")
+            signed.append(call.access_key_id)
+            machine.advance(30)
             ready.aws.clock.advance(30)
         assert served.end() == (0, "", "")
     roles = 65 * 60 // 450 + 1
-    assert len(set(seen)) == roles
-    assert ready.aws.actions() == ["GetSessionToken", *["AssumeRole"] * roles]
+    assert len(set(signed)) == roles
+    made = [action for action in ready.aws.actions() if action != "GetCallerIdentity"]
+    assert made == ["GetSessionToken", *["AssumeRole"] * roles]
 
 
 def test_a_failed_renewal_is_reported_once_and_what_is_good_is_served(ready: AwsMachine) -> None:

@@ -106,7 +106,7 @@ OPENING = frozenset(
     }
 )
 """What reads a secret and unwraps a key: not needed with the session key in the key cache."""
-MOST_MODULES = 101
+MOST_MODULES = 103
 """How many modules of filevault a cached `exec` of a role may import; each takes 0.1 ms or more."""
 EXEC = ("exec", "admin", "--", "/usr/bin/env")
 AGENT = {
@@ -119,6 +119,8 @@ AGENT = {
 
 
 def test_a_cached_exec_imports_only_what_it_needs(warm: Machine) -> None:
+    # An agent of the user who runs the tests would be asked for a key.
+    warm.env["FILEVAULT_AGENT_DIR"] = str(warm.home)
     assert not imported(warm) & AGENT
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,7 +44,9 @@ CASES = [(kind, command) for kind, commands in COMMANDS.items() for command in c
 class Large:
     """A vault with many items in one folder, some of which were never seen here."""
 
-    def __init__(self, kind: str, home: Path, items: int, *, own_keys: bool = False) -> None:
+    def __init__(
+        self, kind: str, home: Path, items: int, *, own_keys: bool = False, notes: str = ""
+    ) -> None:
         self.kind = kind
         self.machine = machine = Machine(home)
         machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
@@ -55,7 +59,7 @@ class Large:
         for number in range(items):
             name = f"team/p{number}"
             suffix = {"file": "fv", "age": "age"}[kind]
-            text = TEXT.format(name)
+            text = TEXT.format(name) + notes
             if own_keys:
                 text = text.replace("EXAMPLEKEY", f"{number:010}").replace("JQ7WML", f"{number:06}")
             (machine.vault / f"{name}.{suffix}").write_bytes(encrypt(name, text))
@@ -82,9 +86,12 @@ class Large:
         return ended
 
 
+WRITTEN = {"trust.json": "memory written", "config": "config written"}
+
+
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """Count directory reads, and writes of what this machine remembers."""
+    """Count directory reads, and writes of the config and of what this machine remembers."""
     counts: Counter[str] = Counter()
     scandir, rename = os.scandir, os.rename
 
@@ -93,8 +100,8 @@ def counting() -> Iterator[Counter[str]]:
         return scandir(*args)
 
     def counted_rename(old: str, new: str, **where: Any) -> None:
-        if str(new) == "trust.json":
-            counts["memory written"] += 1
+        if str(new) in WRITTEN:
+            counts[WRITTEN[str(new)]] += 1
         rename(old, new, **where)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -132,6 +139,67 @@ def test_no_folder_is_read_and_nothing_is_remembered_for_each_item(
     argv = COMMANDS[kind][command]
     few, many = (work(kind, tmp_path / f"home{items}", items, argv) for items in (4, 24))
     assert many == few
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_verify_keeps_the_names_of_items_in_memory_and_nothing_else(
+    tmp_path: Path, kind: str
+) -> None:
+    """Bytes are counted, at most of all times: less than a KiB an item, of items of 16."""
+    notes = f"# {'x' * (16 << 10)}\n"
+
+    def peak(items: int) -> int:
+        large = Large(kind, tmp_path / f"home{items}", items, notes=notes)
+        tracemalloc.start()
+        try:
+            large.run("verify")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)  # imports modules
+    few, many = peak(50), peak(350)
+    assert many - few < 300 << 10
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_verify_of_100_000_items_stays_below_150_mib(tmp_path: Path, kind: str) -> None:
+    large = Large(kind, tmp_path / "home", 100_000)
+    with (tmp_path / "out").open("w+") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "filevault", "verify", "--allow-weak-kdf"],
+            env=large.machine.environment({"LAUNCH": None}),
+            stdout=out,
+        )
+        _pid, status, usage = os.wait4(process.pid, 0)
+        out.seek(0)
+        told = out.read()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    print(f"{kind}: {usage.ru_maxrss >> 10} MiB, {usage.ru_utime + usage.ru_stime:.1f} s")
+    assert process.returncode == 0, told
+    assert ": 100000 keys, 0 sessions" in told
+    assert usage.ru_maxrss < 150 << 10  # KiB
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_an_import_remembers_a_batch_of_keys_at_once(tmp_path: Path, kind: str) -> None:
+    """The config and the source are written once as well, so thousands take seconds."""
+
+    def counts(keys: int) -> Counter[str]:
+        large = Large(kind, tmp_path / f"home{keys}", 0)
+        sections = (
+            f"[p{number}]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n"
+            for number in range(keys)
+        )
+        (large.machine.home / ".aws/credentials").write_text("".join(sections))
+        with counting() as found:
+            large.run("import", "--yes", "--remove-source")
+        assert large.run("list", "--credentials").out.count("\n") == keys
+        assert large.machine.config.read_text().count("[profile") == keys
+        return Counter({what: count for what, count in found.items() if what in WRITTEN.values()})
+
+    assert counts(60) == counts(4) == {"memory written": 1, "config written": 1}
 
 
 @pytest.mark.parametrize(

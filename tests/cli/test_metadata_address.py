@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -276,6 +277,29 @@ def test_a_command_gets_the_port_that_is_asked_for(ready: AwsMachine) -> None:
     script = 'echo "$AWS_CONTAINER_CREDENTIALS_FULL_URI"'
     words = ("exec", "--server", "--listen", f"127.0.0.1:{port}", "admin", "--", "sh", "-c", script)
     assert ready.machine.ok(*words).out == f"http://127.0.0.1:{port}/\n"
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("name", ["aws", "restic", "s3cmd"])
+def test_debians_clients_sign_with_the_served_session(
+    networked: AwsMachine, service: Recorder, name: str
+) -> None:
+    """AWS CLI v2, and two that know no variable for the metadata service."""
+    program = shutil.which(name, path="/usr/bin")
+    if program is None:
+        pytest.skip(f"Debian has no {name} here")
+    words = {
+        "aws": ["--endpoint-url", service.url, "sts", "get-caller-identity"],
+        "restic": ["--no-cache", "-r", f"s3:{service.url}/bucket", "cat", "config"],
+        "s3cmd": s3cmd(service)[1:],
+    }[name]
+    without = ("env", "-u", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "RESTIC_PASSWORD=x")
+    ran = networked.machine.run(
+        *("exec", "--ec2-server", *LISTEN, "admin", "--", *without, program, *words)
+    )
+    # The recorder has no repository for restic; what counts is who asked.
+    assert ran.status == 0 or name == "restic", ran
+    assert service.signers() == {networked.aws.calls[-1].returned_access_key_id}
 
 
 @pytest.mark.torture

@@ -149,6 +149,10 @@ def test_the_new_vault_has_the_costs_that_are_given(file_keeper: BackendMachine)
     (file,) = (folder / ".filevault/slots").iterdir()
     slot = json.loads(file.read_bytes().partition(b"\n")[0])
     assert (slot["memory_kib"], slot["iterations"], slot["lanes"]) == (96, 2, 3)
+    back = ("migrate", "--to", str(file_keeper.machine.vault), "--yes", *costs)
+    again = run(file_keeper, "--vault", str(folder), *back)
+    assert again.status == 0, again
+    assert "the vault exists: the options of a new one have no effect" in again.err
 
 
 def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -169,6 +171,42 @@ def test_many_that_miss_at_once_make_one_call_and_run_one_program(job: Job) -> N
         assert len(answers) == 1
     assert job.aws.actions() == ["AssumeRoleWithWebIdentity", "AssumeRole"]
     assert (machine.home / "runs").read_text() == "x\n"
+
+
+def test_many_runs_of_a_program_without_an_expiry_do_not_wait_for_each_other(job: Job) -> None:
+    """The first is waited for, since it may leave a session; from then on they run together."""
+    machine, count = job.machine, 6
+    key_file = machine.home / "key"
+    machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
+    machine.env["FILEVAULT_KEY_FILE"] = str(key_file)
+    output = {"Version": 1, "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "hidden-secret"}
+    (machine.home / "output").write_text(json.dumps(output))
+    gate = machine.home / "gate"
+    os.mkfifo(gate)
+    broker = machine.home / "broker"
+    broker.write_text(
+        f"#!/bin/sh\necho x >> {machine.home}/runs\nread line < {gate}\ncat {machine.home}/output\n"
+    )
+    broker.chmod(0o700)
+    machine.write_config(f"[profile program]\ncredential_process = {broker}\n")
+    started = [machine.popen("export", "program", "--format", "json") for _ in range(count)]
+    runs = machine.home / "runs"
+
+    def wait_for(number: int) -> None:
+        while not runs.exists() or len(runs.read_text()) < 2 * number:
+            time.sleep(0.01)
+
+    wait_for(1)
+    time.sleep(0.3)
+    assert runs.read_text() == "x\n"
+    with gate.open("w") as opened:
+        opened.write("\n")
+    wait_for(count)  # all the others are running, and none has ended
+    with gate.open("w") as opened:
+        opened.write("\n" * count)
+        opened.flush()
+        answers = {process.communicate(timeout=60) for process in started}
+    assert [json.loads(out) for out, _ in answers] == [output]
 
 
 def test_nothing_shows_a_token(job: Job, github: FakeCi) -> None:

@@ -224,6 +224,7 @@ def scanner(
         (secret / name).chmod(0o600)
     machine = scene.machine
     machine.places = "agent"  # the kernel's keyring belongs to the whole user
+    machine.root = str(temporary)
     machine.fresh = True  # whose command line shows
     machine.env.pop("FILEVAULT_PASSPHRASE", None)
     machine.env |= {

@@ -199,7 +199,7 @@ def test_it_listens_where_it_is_told_to(ready: AwsMachine) -> None:
         port = free.getsockname()[1]
         ran = ready.machine.run("serve", "--listen", f"127.0.0.1:{port}", "admin", env=RUN)
         assert ran.status == 2
-        assert "address already in use" in ran.err
+        assert f"cannot listen at 127.0.0.1:{port}: address already in use\n" in ran.err
     with StandingServer(ready.machine, "--listen", f"127.0.0.1:{port}", "admin") as server:
         assert server.uri == f"http://127.0.0.1:{port}/"
         assert server.get("admin").status == 200
@@ -256,6 +256,22 @@ def test_a_file_that_is_no_token_is_not_overwritten(ready: AwsMachine) -> None:
         assert str(ready.machine.home / name) in ran.err
         assert path.read_text() == text
     assert ready.aws.calls == []
+
+
+def test_the_token_of_a_running_server_is_not_replaced(ready: AwsMachine) -> None:
+    """Its clients would be refused from then on."""
+    words = ("--token-file", str(ready.machine.home / "token"), "admin")
+    with StandingServer(ready.machine, *words) as server:
+        calls = len(ready.aws.calls)
+        ran = ready.machine.run("serve", *words)
+        assert (ran.status, ran.out) == (5, "")
+        assert "token' is the token of a server that is running" in ran.err
+        assert server.get("admin").status == 200
+        assert len(ready.aws.calls) == calls
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait(TIMEOUT)
+    with StandingServer(ready.machine, *words) as server:
+        assert server.get("admin").status == 200
 
 
 @pytest.mark.parametrize("text", ["", "x" * 43])
@@ -356,8 +372,9 @@ def test_five_profiles_stay_small_over_ten_renewals(ready: AwsMachine) -> None:
             ready.aws.clock.advance(460)
             server.next_key_id("p0", before)
             if number == 0:
-                first = _resident(server.process.pid)
+                first, files = _resident(server.process.pid), _files(server.process.pid)
         last = _resident(server.process.pid)
+        assert _files(server.process.pid) == files
         assert last <= 32 << 10, last
         assert last <= first * 1.1, (first, last)
     code = "import boto3; print(flush=True); input()"
@@ -368,6 +385,11 @@ def test_five_profiles_stay_small_over_ten_renewals(ready: AwsMachine) -> None:
         other.stdout.readline()
         assert last <= 0.4 * _resident(other.pid), (last, _resident(other.pid))
         other.communicate(b"\n")
+
+
+def _files(pid: int) -> int:
+    """Return how many descriptors a process has."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def _resident(pid: int) -> int:

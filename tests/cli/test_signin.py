@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -484,6 +485,25 @@ def test_where_aws_does_not_end_it_clear_says_so_and_deletes_it(
     assert "AWS was not made to end the login session" in result.err
     assert "live for 15 minutes at most" in result.err
     assert not list(signed_in.machine.state.glob("*/login/*.fvs"))
+
+
+def test_clear_does_not_wait_long_for_a_refresh_that_hangs(signed_in: LoginMachine) -> None:
+    program = (
+        "import sys; from filevault.sessions import token_store as t; t.DELETE_TIMEOUT = 0.5; "
+        "sys.argv.pop(0); import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    signed_in.advance(15 * MINUTE)
+    record = signed_in.record()
+    locks = record.parents[1] / "locks"
+    locks.mkdir(exist_ok=True)
+    with (locks / f"login-{record.stem}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        signed_in.machine.launcher = (sys.executable, "-c", program, launcher.__file__)
+        result = signed_in.machine.run("clear")
+    assert (result.status, result.out) == (0, "Cleared 1 session.\n"), result
+    assert "another filevault has been refreshing the login session" in result.err
+    assert result.err.count("may store it again") == 1
+    assert not record.exists()
 
 
 def test_clear_of_another_profile_leaves_the_login(signed_in: LoginMachine) -> None:

@@ -420,6 +420,18 @@ def test_cache_sso_refresh_in_config_toml_keeps_no_refresh_token(scene: SsoMachi
     assert scene.aws.actions().count("CreateToken") == 1
 
 
+def test_a_forced_sign_in_is_used_from_then_on(scene: SsoMachine) -> None:
+    """It may be another user's."""
+    scene.sign_in()
+    first = exported(scene.machine.run("export", "dev", "--format", "json"))
+    chained = exported(scene.machine.run("export", "chained", "--format", "json"))
+    scene.machine.ok("sso", "login", "work")
+    assert exported(scene.machine.run("export", "dev", "--format", "json")) == first
+    scene.machine.ok("sso", "login", "work", "--force")
+    assert exported(scene.machine.run("export", "dev", "--format", "json")) != first
+    assert exported(scene.machine.run("export", "chained", "--format", "json")) != chained
+
+
 def test_logout_without_a_network_says_what_is_left(scene: SsoMachine) -> None:
     scene.sign_in()
     offline = {"AWS_ENDPOINT_URL_SSO": "http://127.0.0.1:9"}

@@ -154,6 +154,21 @@ def test_over_ssh_a_code_is_shown(desktop: Desktop) -> None:
     assert "Authorize" not in desktop.scene.aws.actions()
 
 
+def test_login_to_the_console_with_stdout_opens_no_browser_for_the_sign_in_either(
+    desktop: Desktop,
+) -> None:
+    aws = desktop.scene.aws
+    desktop.opens_with("open('opened', 'w').close()\n")
+    aws.sso.confirm_after = 2
+    result = desktop.scene.machine.on_terminal(
+        "login", "dev", "--stdout", env={"AWS_ENDPOINT_URL_SIGNIN": aws.url}
+    )
+    assert result.status == 0, result
+    assert "confirm only if it shows the code" in result.tty
+    assert f"{aws.url}/federation?Action=login" in result.tty
+    assert not (desktop.scene.machine.home / "opened").exists()
+
+
 def test_where_no_browser_starts_the_sign_in_goes_on_with_a_code(desktop: Desktop) -> None:
     desktop.opens_with("sys.exit(3)\n")
     desktop.scene.aws.sso.confirm_after = 2

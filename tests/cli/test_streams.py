@@ -1,44 +1,35 @@
 """Standard streams that are closed, read-only, full or limited: every command has a status for it.
 
-The runs are forked children of the test process, which set their descriptors up and then do what
+The runs are copies of the server of `prefork.py`, which set their descriptors up and then do what
 Python does at its start. A few of them are whole processes, to show that this is the same.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib
-import io
 import json
-import os
-import resource
-import signal
+import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from filevault import cli
 from filevault.cli.command import COMMANDS
-from filevault.system import hardening
+from filevault.keycache.agent_folders import user_agent_folders
 from tests.fakes.identity_center import START_URL
 from tests.faults.harness import Snapshot
-from tests.launch import launcher
+from tests.launch import prefork, streams
+from tests.launch.streams import FULL_SIZE, LIMITED, WORKS
 from tests.samples import EXAMPLE_ID
 from tests.worlds import cli_login
+from tests.worlds.key_cache import end_agents
 from tests.worlds.machine import Machine
 
 REAL = (sys.executable, "-P", "-m", "filevault")
-NAMES = ("stdin", "stdout", "stderr")
-WORKS = "works"
-LIMITED = "limited"
-_FULL_SIZE = 4096
 KEY = f"{EXAMPLE_ID}\n".encode() + b"x" * 40 + b"\n"
 KEY_JSON = json.dumps({"AccessKeyId": EXAMPLE_ID, "SecretAccessKey": "x" * 40}).encode()
 
@@ -51,28 +42,6 @@ class StreamResult(NamedTuple):
     err: str
 
 
-def opened(kind: str, number: int) -> int | None:
-    """Return a descriptor for a stream of a kind, None for a closed one."""
-    if kind == "closed":
-        return None
-    if kind == "unread":
-        reading, writing = os.pipe()
-        os.close(reading)
-        return writing
-    if kind == LIMITED:  # a file as large as RLIMIT_FSIZE allows
-        with tempfile.TemporaryFile() as file:
-            file.write(bytes(_FULL_SIZE))
-            file.flush()
-            return os.dup(file.fileno())
-    paths = {
-        "read-only": (os.devnull, os.O_RDONLY),
-        "full": ("/dev/full", os.O_WRONLY),
-        "null": (os.devnull, os.O_RDWR),
-    }
-    path, flags = paths[kind]
-    return os.open(path, flags if number else os.O_RDONLY)
-
-
 def run(
     machine: Machine,
     argv: tuple[str, ...],
@@ -83,81 +52,28 @@ def run(
     limit: int | None = None,
     **env: str | None,
 ) -> StreamResult:
-    """Run a command in a child; `limit` is RLIMIT_FSIZE in bytes."""
-    limit = _FULL_SIZE if limit is None and LIMITED in (stdout, stderr) else limit
+    """Run a command in a copy of the server; `limit` is RLIMIT_FSIZE in bytes."""
+    limit = FULL_SIZE if limit is None and LIMITED in (stdout, stderr) else limit
+    order = {"argv": argv, "streams": [WORKS, stdout, stderr], "limit": limit}
     with contextlib.ExitStack() as files:
-        given = files.enter_context(tempfile.TemporaryFile())
+        given, out, err = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
         given.write(stdin)
         given.seek(0)
-        took = [files.enter_context(tempfile.TemporaryFile()) for _ in range(2)]
-        streams: list[int | None] = [given.fileno()]
-        for number, kind in ((1, stdout), (2, stderr)):
-            if kind == WORKS:
-                streams.append(took[number - 1].fileno())
-                continue
-            fd = opened(kind, number)
-            if fd is not None:
-                files.callback(os.close, fd)
-            streams.append(fd)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait
-            pid = os.fork()
-        if pid == 0:
-            _child(machine, argv, streams, limit, env)
-        _, status = os.waitpid(pid, 0)
+        process = prefork.Prefork(
+            [json.dumps(order)],
+            function=streams.child,
+            stdin=given,
+            stdout=out,
+            stderr=err,
+            cwd=machine.home,
+            env=machine.environment(env),
+        )
+        status = process.wait()
         texts = []
-        for file in took:
+        for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode())
-        return StreamResult(os.waitstatus_to_exitcode(status), *texts)
-
-
-def _child(
-    machine: Machine,
-    argv: tuple[str, ...],
-    streams: list[int | None],
-    limit: int | None,
-    env: dict[str, str | None],
-) -> None:
-    """Become filevault as Python starts it with these descriptors; never returns."""
-    status = 99
-    try:
-        gc.disable()
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(30)
-        os.setsid()
-        for number, (fd, name) in enumerate(zip(streams, NAMES, strict=True)):
-            stream: io.TextIOWrapper | None = None
-            if fd is None:
-                os.close(number)
-            else:
-                os.dup2(fd, number)
-                raw: Any = io.FileIO(number, "w" if number else "r", closefd=False)
-                buffered: Any = io.BufferedWriter(raw) if number else io.BufferedReader(raw)
-                stream = io.TextIOWrapper(buffered, encoding="utf-8")
-            setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)
-        os.environ.clear()
-        os.environ.update(machine.environment(env))
-        orders = json.loads(os.environ.pop("LAUNCH"))
-        os.chdir(machine.home)
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        hardening.harden()
-        try:
-            status = cli.main(list(argv), launcher.runtime(orders))
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BaseException:  # noqa: BLE001 - the child must end here
-        import traceback
-
-        status = 98
-        with contextlib.suppress(Exception):
-            os.write(2, traceback.format_exc().encode())
-    finally:
-        os._exit(status)
+        return StreamResult(status, *texts)
 
 
 class StreamCase(NamedTuple):
@@ -243,21 +159,34 @@ def test_every_command_is_in_the_table() -> None:
     assert CASES.keys() == COMMANDS.keys()
 
 
+def _few_programs(folder: Path) -> Path:
+    """Make a folder for PATH without the AWS CLI, whose version `doctor` asks for, slowly."""
+    folder.mkdir()
+    for name in ("git", "true"):
+        found = shutil.which(name)
+        if found is not None:
+            (folder / name).symlink_to(found)
+    return folder
+
+
 class StreamMachine:
     """A machine with a vault, put back after each run."""
 
-    def __init__(self, home: Path) -> None:
-        self.machine = machine = Machine(home)
+    def __init__(self, root: Path) -> None:
+        self.machine = machine = Machine(root / "home")
         machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
         machine.write_config(
             f"[sso-session work]\nsso_start_url = {START_URL}\nsso_region = eu-west-1\n"
             f"[profile console]\nlogin_session = {cli_login.USER}\n"
         )
-        cli_login.write(home, cli_login.USER, cli_login.cli_token(cli_login.sample()))
+        cli_login.write(machine.home, cli_login.USER, cli_login.cli_token(cli_login.sample()))
         machine.env["FILEVAULT_NEW_PASSPHRASE"] = "another horse battery staple"
         machine.env["AWS_REGION"] = "eu-west-1"
+        machine.env["PATH"] = str(_few_programs(root / "bin"))
         machine.places = "agent"
-        self.start = Snapshot.take(home)
+        machine.root = str(root)
+        (root / "tmp").mkdir()
+        self.start = Snapshot.take(machine.home)
 
     def run(self, case: StreamCase, **streams: Any) -> tuple[StreamResult, bool]:
         """Return how a run ended, and whether it changed anything; then take that back."""
@@ -272,10 +201,9 @@ class StreamMachine:
 
 @pytest.fixture(scope="module")
 def stream_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamMachine]:
-    for name in COMMANDS:
-        importlib.import_module(f"filevault.cli.commands.{name}")
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="w") as folder:
-        yield StreamMachine(Path(folder) / "home")
+        yield StreamMachine(Path(folder))
+        end_agents(user_agent_folders(lambda _: None, folder))
 
 
 @each

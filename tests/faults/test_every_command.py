@@ -130,6 +130,7 @@ def store_stage(name: str, quick_machine: Machine, gpg: GpgHome, agent_folder: P
     store = FaultStore(kind, quick_machine, gpg)
     if case == "unlock":
         quick_machine.places = "agent"
+        quick_machine.root = str(agent_folder)
         quick_machine.env["XDG_RUNTIME_DIR"] = str(agent_folder)
         quick_machine.clock_file.write_text("0")  # the agent has another clock
     return StoreStage(CASES[case], store)

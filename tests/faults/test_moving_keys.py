@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from filevault.credentials import AccessKey
-from filevault.vault.item import parse
-from tests.conditions.tools import tool
 from tests.faults.harness import (
     CallFault,
     CountedCall,
@@ -22,7 +18,6 @@ from tests.faults.harness import (
 )
 from tests.faults.scenarios import NEW, TEMPORARY, check_quiet
 from tests.worlds.fault_store import BOTH, KINDS, FaultStore
-from tests.worlds.file_vault import KnownPassphrase, opened
 from tests.worlds.machine import PASSPHRASE, Machine
 from tests.worlds.pass_store import GpgHome
 
@@ -96,9 +91,9 @@ class MovingStage:
         return again
 
 
-def import_stage(machine: Machine, gpg: GpgHome) -> MovingStage:
+def import_stage(machine: Machine, gpg: GpgHome, kind: str = "file") -> MovingStage:
     """A vault, and two profiles with a key in the clear."""
-    store = FaultStore("file", machine, gpg).make()
+    store = FaultStore(kind, machine, gpg).make()
     clear = machine.home / ".aws/credentials"
     machine.write_config(_CONFIG)
     clear.write_text(_CLEAR)
@@ -114,9 +109,15 @@ def import_stage(machine: Machine, gpg: GpgHome) -> MovingStage:
     return MovingStage(machine, HarnessCommand(("import", "--yes", "--remove-source")), check)
 
 
-def test_a_kill_during_an_import_loses_no_key(quick_machine: Machine, gpg: GpgHome) -> None:
-    stage = import_stage(quick_machine, gpg)
-    stage.campaign(points(stage.whole.calls, 7))
+_IMPORT_EVERY = {"file": 7, "age": 11, "pass": 23}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_during_an_import_loses_no_key(
+    quick_machine: Machine, gpg: GpgHome, kind: str
+) -> None:
+    stage = import_stage(quick_machine, gpg, kind)
+    stage.campaign(points(stage.whole.calls, _IMPORT_EVERY[kind]))
 
 
 def test_a_failure_during_an_import_loses_no_key(quick_machine: Machine, gpg: GpgHome) -> None:
@@ -127,60 +128,43 @@ def test_a_failure_during_an_import_loses_no_key(quick_machine: Machine, gpg: Gp
     stage.campaign(faults, (0, 7, 11, 12))
 
 
+TARGETS = {"file": "age", "age": "pass", "pass": "file"}
+
+
 class Moving:
     """A vault of one kind, to be moved to one of another kind; both are read by other means."""
 
     def __init__(self, kind: str, machine: Machine, gpg: GpgHome) -> None:
         self.machine, self.gpg, self.kind = machine, gpg, kind
         self.source = FaultStore(kind, machine, gpg).make()
-        self.target = "age" if kind == "file" else "file"
+        self.target = TARGETS[kind]
         self.folder = machine.home / "moved"
+        self.moved = FaultStore(self.target, machine, gpg)
+        self.moved.root = self.folder / "aws" if self.target == "pass" else self.folder
         machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
         machine.env.pop("FILEVAULT_BACKEND")
         root = self.source.root if kind != "pass" else self.source.root.parent
         config = machine.home / ".config/filevault/config.toml"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(f"backend = '{kind}'\nvault = '{root}'\ncache_ttl = '1h'\n")
-        words = ("--no-passphrase",) if self.target == "age" else ()
         to = f"{self.target}:{self.folder}"
-        self.command = HarnessCommand(("migrate", "--to", to, "--yes", *words))
+        self.command = HarnessCommand(("migrate", "--to", to, "--yes", *self.moved.words))
 
     def stage(self) -> MovingStage:
         # Made first: a vault has a new identity each time, and its own kill tests.
-        words = ("--no-passphrase",) if self.target == "age" else ()
-        init = HarnessCommand(
-            ("--vault", str(self.folder), "--backend", self.target, "init", *words)
-        )
+        words = ("--vault", str(self.folder), "--backend", self.target, "init")
+        init = HarnessCommand((*words, *self.moved.words))
         made = survey(init, self.machine)
         assert made.status == 0, made
         return MovingStage(self.machine, self.command, self.check)
 
     def check(self) -> None:
-        old, new = self.source.read(), self.moved()
+        old, new = self.source.read(), self.moved.read()
         for name, key in BOTH.items():
             assert old.get(name, key) == key
             assert new.get(name, key) == key
             assert name in old or name in new, f"{name} is lost"
         assert {*old, *new} == {*BOTH}
-
-    def moved(self) -> dict[str, AccessKey]:
-        suffix = ".age" if self.target == "age" else ".fv"
-        paths = {
-            str(path.relative_to(self.folder))[: -len(suffix)]: path
-            for path in self.folder.rglob(f"*{suffix}")
-        }
-        return {name: parse(self._open(name, path), name).key for name, path in paths.items()}
-
-    def _open(self, name: str, path: Path) -> bytes:
-        if self.target == "age":
-            identities = self.machine.home / ".config/filevault/identities"
-            argv = [tool("age"), "-d", "-i", str(identities), str(path)]
-            return subprocess.run(argv, capture_output=True, check=True).stdout
-        from filevault.system.files import Folder
-
-        with Folder.open(str(self.folder)) as root:
-            backend = opened(root, KnownPassphrase())
-            return backend.decrypt("credentials", name, path.read_bytes())
 
 
 def require_synced(calls: list[CountedCall], is_loss: Callable[[CountedCall], bool]) -> None:
@@ -223,7 +207,7 @@ def test_no_old_item_goes_before_its_copy_outlasts_a_power_cut(
     )
 
 
-_EVERY = {"file": 11, "age": 11, "pass": 37}
+_EVERY = {"file": 11, "age": 23, "pass": 37}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -242,8 +226,9 @@ def test_every_kill_during_a_migration(quick_machine: Machine, gpg: GpgHome, kin
 
 
 @pytest.mark.torture
-def test_every_kill_during_an_import(quick_machine: Machine, gpg: GpgHome) -> None:
-    stage = import_stage(quick_machine, gpg)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kill_during_an_import(quick_machine: Machine, gpg: GpgHome, kind: str) -> None:
+    stage = import_stage(quick_machine, gpg, kind)
     stage.campaign(points(stage.whole.calls, 1))
 
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import pytest
+
 from tests.conditions.tools import tool
 from tests.launch import launcher, prefork
 from tests.worlds.machine import Machine
@@ -74,7 +76,8 @@ def traced(machine: Machine, *argv: str, kill: TracedCall | None = None) -> Trac
             try:
                 assert strace.stderr is not None
                 begun = strace.stderr.readline()
-                assert b"attached" in begun, begun
+                if b"attached" not in begun:
+                    pytest.skip(f"strace may not attach to a process here: {begun.decode()}")
                 ours.send(b"!")
                 status = process.wait()
                 strace.communicate(timeout=TIMEOUT)

@@ -18,7 +18,6 @@ from tests.cli.test_sso import SsoMachine
 from tests.cli.test_sso_browser import Desktop
 from tests.conditions.tools import aws_cli_2
 from tests.fakes import FakeAws
-from tests.fakes.login import DEFAULT_REGION
 from tests.fakes.wire import HttpRequest
 from tests.worlds.login_machine import BROWSER, LoginMachine, link_in
 from tests.worlds.machine import TIMEOUT, Machine
@@ -210,7 +209,7 @@ def test_the_sign_in_service_gets_the_same_requests(
     quick_machine: Machine, aws: FakeAws, remote: bool
 ) -> None:
     cli = aws_cli_2((2, 32))
-    logins = LoginMachine(quick_machine, aws, DEFAULT_REGION)
+    logins = LoginMachine(quick_machine, aws)
     machine = logins.machine
     # The AWS CLI leaves out the path of the address in its links.
     machine.env["AWS_ENDPOINT_URL_SIGNIN"] = aws.url

@@ -14,6 +14,7 @@ from filevault.config import aws_config
 from filevault.config.aws_config import AwsConfig
 from filevault.config.aws_config_edit import append_profile
 from filevault.errors import ConfigError, ConfigSyntaxError
+from filevault.system.config_files import EditRules
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def test_what_is_appended_is_what_botocore_reads_and_nothing_else_changes(
 ) -> None:
     old = theirs(config_path, before)
     try:
-        append_profile(str(config_path), name, values)
+        append_profile(str(config_path), name, values, EditRules(None))
     except ConfigError:
         assert config_path.read_bytes() == before
         # Refused only for a reason: a broken file, a name in use, or text that cannot be kept.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import socket
+import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -12,7 +15,7 @@ import pytest
 
 from filevault.server import http_server
 from filevault.server.http_request import MAX_HEAD
-from tests.worlds.endpoint import SECRET, Endpoint
+from tests.worlds.endpoint import SECRET, TIMEOUT, Endpoint
 
 CRLF = "\r\n"
 
@@ -219,6 +222,42 @@ def test_idle_and_half_open_clients_keep_nobody_out(endpoint: Endpoint, count: i
     for client in clients:
         client.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_an_hour_of_clients_that_leave_no_request_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten thousand connections, idle or with half a request, some of which never hang up."""
+    now, rounds, clients = [time.monotonic()], 60, 167
+    monkeypatch.setattr(http_server, "monotonic", lambda: now[0])
+    monkeypatch.setattr(http_server, "_CHECK_INTERVAL", 1.0)
+    with Endpoint() as endpoint:
+
+        def connections() -> int:
+            deadline = time.monotonic() + TIMEOUT
+            while endpoint.server._connections and time.monotonic() < deadline:
+                endpoint.wake()
+                time.sleep(0.001)
+            return len(endpoint.server._connections)
+
+        used: list[tuple[int, int]] = []
+        for _ in range(rounds):
+            opened = [endpoint.connect() for _ in range(clients)]
+            for client in opened[::2]:
+                client.send(b"GET / HTTP/1.1\r\nHost: ")
+            for client in opened[::3]:
+                client.close()
+            assert endpoint.is_answering()
+            assert len(endpoint.server._connections) <= http_server._MAX_CONNECTIONS
+            now[0] += 3600 / rounds + 1
+            assert connections() == 0
+            for client in opened:
+                client.close()
+            del client, opened
+            used.append((len(os.listdir("/proc/self/fd")), sys.getallocatedblocks()))
+    # The first rounds fill the caches.
+    assert max(fds for fds, _ in used[10:]) == used[9][0]
+    assert max(blocks for _, blocks in used[-5:]) <= used[9][1] + 500
 
 
 def test_a_client_that_reads_nothing_keeps_nobody_out(endpoint: Endpoint) -> None:

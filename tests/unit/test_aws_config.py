@@ -16,6 +16,7 @@ from filevault.config import aws_config
 from filevault.config.aws_config import LIMIT, AwsConfig
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
+from filevault.system.config_files import EditRules
 from tests.conditions.work_limits import at_most
 
 if TYPE_CHECKING:
@@ -220,6 +221,19 @@ def test_one_bad_line_refuses_the_whole_file_with_its_number(
     assert caught.value.exit_status == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[profile a]\n [profile b]\nx = 1\n[profile c]\n [profile b]\nx = 1\n",
+        "[DEFAULT]\ns3 =\n  no pair\n[profile a]\ns3 =\n  no pair\n",
+        "[profile a]\nx = 1\n[profile b]\nx = 1\n[profile a]\nx = 1\n",
+    ],
+)
+def test_sections_that_are_alike_below_their_headers_are_not_all_right_alike(text: str) -> None:
+    with pytest.raises(ConfigSyntaxError):
+        parse(text)
+
+
 def test_a_bad_line_is_found_behind_a_thousand_good_sections() -> None:
     good = "".join(f"[profile p{i}]\nregion = r\noutput = json\n" for i in range(1000))
     for bad in ("nonsense", "output = again", "[profile p3]"):
@@ -375,13 +389,13 @@ def test_appending_keeps_every_byte_and_adds_one_section(
     path = tmp_path / "config"
     if before is not None:
         path.write_bytes(before)
-    append_profile(str(path), "llamas", LLAMAS)
+    append_profile(str(path), "llamas", LLAMAS, EditRules(None))
     assert path.read_bytes() == after
 
 
 def test_appending_to_nothing_makes_private_folder_and_file(tmp_path: Path) -> None:
     path = tmp_path / ".aws" / "config"
-    append_profile(str(path), "default", {"region": "x"})
+    append_profile(str(path), "default", {"region": "x"}, EditRules(None))
     assert path.read_text() == "[default]\nregion = x\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -394,7 +408,7 @@ def test_appending_goes_through_a_link_and_keeps_the_mode(tmp_path: Path) -> Non
     target.chmod(0o640)
     link = tmp_path / "config"
     link.symlink_to(target)
-    append_profile(str(link), "llamas", LLAMAS)
+    append_profile(str(link), "llamas", LLAMAS, EditRules(None))
     assert link.is_symlink()
     assert target.read_bytes() == NESTED + b"\n" + ADDED
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
@@ -428,7 +442,7 @@ def test_botocore_reads_back_what_was_appended(
         "credential_process": f'filevault export "{name}" --format json # 100%',
         "region": "eu-west-1",
     }
-    append_profile(str(path), name, settings)
+    append_profile(str(path), name, settings, EditRules(None))
     for variable in [each for each in os.environ if each.startswith("AWS_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
@@ -473,7 +487,7 @@ def test_what_would_not_read_back_is_refused_and_nothing_written(
     before = b'[profile old]\nregion = y\n[profile "spaced out"]\n'
     path.write_bytes(before)
     with pytest.raises(ConfigError) as caught:
-        append_profile(str(path), name, settings)
+        append_profile(str(path), name, settings, EditRules(None))
     assert not isinstance(caught.value, ConfigSyntaxError)
     assert caught.value.message.isprintable()
     assert path.read_bytes() == before
@@ -483,7 +497,7 @@ def test_a_broken_file_is_not_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_bytes(b"nonsense\n")
     with pytest.raises(ConfigSyntaxError, match="line 1 "):
-        append_profile(str(path), "a", {"region": "x"})
+        append_profile(str(path), "a", {"region": "x"}, EditRules(None))
     assert path.read_bytes() == b"nonsense\n"
 
 
@@ -491,20 +505,20 @@ def test_a_file_that_would_grow_too_long_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_bytes(b"#" * (LIMIT - 1) + b"\n")
     with pytest.raises(ConfigError, match="longer"):
-        append_profile(str(path), "a", {"region": "x"})
+        append_profile(str(path), "a", {"region": "x"}, EditRules(None))
     assert path.stat().st_size == LIMIT
 
 
 def test_a_device_is_not_replaced() -> None:
     with pytest.raises(ConfigError, match="regular file"):
-        append_profile("/dev/null", "a", {"region": "x"})
+        append_profile("/dev/null", "a", {"region": "x"}, EditRules(None))
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
 def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
-        append_profile(str(tmp_path / "file" / "config"), "a", {"region": "x"})
+        append_profile(str(tmp_path / "file" / "config"), "a", {"region": "x"}, EditRules(None))
 
 
 def test_the_lines_to_add_can_be_shown_without_writing() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from filevault.config.aws_config_edit import append_profile
 from filevault.errors import ConfigError, StorageError
+from filevault.system.config_files import EditRules
 from tests.conditions.other_user import needs_root
 
 pytestmark = needs_root
@@ -35,9 +36,8 @@ def tree() -> Iterator[Path]:
 
 
 def append(path: Path, trusted: bool = False) -> None:
-    append_profile(
-        str(path), "new", {"region": "eu-west-1"}, trusted=[str(path)] if trusted else ()
-    )
+    rules = EditRules(None, trusted=[str(path)] if trusted else ())
+    append_profile(str(path), "new", {"region": "eu-west-1"}, rules)
 
 
 def link(path: Path, target: str) -> None:
@@ -111,7 +111,9 @@ def test_a_link_of_a_users_to_what_is_theirs_is_followed(tree: Path) -> None:
     made = tree / "home/dots/config"
     assert path.is_symlink()
     assert made.stat().st_uid == APP
-    append_profile(str(path), "second", {"region": "eu-west-1"}, trusted=[str(path)])
+    append_profile(
+        str(path), "second", {"region": "eu-west-1"}, EditRules(None, trusted=[str(path)])
+    )
     assert "second" in made.read_text()
 
 

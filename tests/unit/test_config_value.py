@@ -11,6 +11,7 @@ from botocore.configloader import load_config
 
 from filevault.config.aws_config_edit import set_profile_value
 from filevault.errors import ConfigError, ConfigSyntaxError
+from filevault.system.config_files import EditRules
 
 ARN = "arn:aws:sts::123456789012:assumed-role/Admin=1/jon@example.com"
 LINE = f"login_session = {ARN}"
@@ -81,7 +82,7 @@ def test_only_that_line_changes_and_botocore_reads_it(name: str, tmp_path: Path)
     path.write_bytes(old.encode())
     path.chmod(0o640)
     before = profiles(path)
-    set_profile_value(str(path), profile, "login_session", ARN)
+    set_profile_value(str(path), profile, "login_session", ARN, EditRules(None))
     assert path.read_bytes() == new.replace("%%", LINE).encode()
     after = profiles(path)
     assert after[profile].pop("login_session") == ARN
@@ -106,7 +107,7 @@ def test_what_cannot_be_changed_alone_stays(name: str, tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(old)
     with pytest.raises(kind):
-        set_profile_value(str(path), "work", "login_session", ARN)
+        set_profile_value(str(path), "work", "login_session", ARN, EditRules(None))
     assert path.read_text() == old
     assert os.listdir(tmp_path) == ["config"]
 
@@ -116,5 +117,5 @@ def test_no_value_can_add_a_line(value: str, tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text("[profile work]\n")
     with pytest.raises(ConfigError):
-        set_profile_value(str(path), "work", "login_session", value)
+        set_profile_value(str(path), "work", "login_session", value, EditRules(None))
     assert path.read_text() == "[profile work]\n"

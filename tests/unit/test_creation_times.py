@@ -50,8 +50,8 @@ class Listing:
 
         now = max(
             time
-            for _, files in self.items.files()
-            for _, file in files
+            for _, _, files in self.items.files()
+            for file in files
             for time in (file.stat().st_mtime_ns, file.stat().st_ctime_ns)
         )
         run = CreationTimes(self.state, created, 1024, lambda: int(now + after * SECOND))
@@ -173,10 +173,10 @@ def test_a_file_without_a_time_is_remembered_too(listing: Listing) -> None:
 
 
 def _number(row: int, column: int, value: int) -> Callable[[bytes], bytes]:
-    """Return what replaces one number of the index."""
+    """Return what replaces one number of the index, in one of the last two columns."""
 
     def replaced(data: bytes) -> bytes:
-        at = data.index(b"\n") + 1 + (row * 11 + column) * 8
+        at = data.index(b"\n") + 1 + (len(NAMES) * (5 + column) + row) * 8
         return data[:at] + value.to_bytes(8, sys.byteorder, signed=True) + data[at + 8 :]
 
     return replaced
@@ -188,18 +188,18 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "cut short": lambda data: data[:-10],
     "cut in the numbers": lambda data: data[:100],
     "without its numbers": lambda data: data[: data.index(b"\n") + 1],
-    "another format": lambda data: data.replace(b"filevault/2", b"filevault/3"),
-    "without a number of items": lambda data: data.replace(b"filevault/2 3", b"filevault/2"),
-    "fewer items than said": lambda data: data.replace(b"filevault/2 3", b"filevault/2 4"),
-    "more items than said": lambda data: data.replace(b"filevault/2 3", b"filevault/2 2"),
-    "no items": lambda _: b"filevault/2 0\n",
-    "a negative number of items": lambda data: data.replace(b"filevault/2 3", b"filevault/2 -3"),
-    "a long number of items": lambda data: data.replace(b"filevault/2 3", b"filevault/2 3" * 999),
-    "the largest number": lambda data: data.replace(b"filevault/2 3", b"filevault/2 99999999"),
-    "a negative time": _number(1, 9, -767323045),
-    "a time after the year 9999": _number(1, 9, 10**12),
-    "another origin": _number(2, 10, 4),
-    "a negative origin": _number(2, 10, -1),
+    "another format": lambda data: data.replace(b"filevault/3", b"filevault/4"),
+    "without a number of items": lambda data: data.replace(b"filevault/3 3", b"filevault/3"),
+    "fewer items than said": lambda data: data.replace(b"filevault/3 3", b"filevault/3 4"),
+    "more items than said": lambda data: data.replace(b"filevault/3 3", b"filevault/3 2"),
+    "no items": lambda _: b"filevault/3 0\n",
+    "a negative number of items": lambda data: data.replace(b"filevault/3 3", b"filevault/3 -3"),
+    "a long number of items": lambda data: data.replace(b"filevault/3 3", b"filevault/3 3" * 999),
+    "the largest number": lambda data: data.replace(b"filevault/3 3", b"filevault/3 99999999"),
+    "a negative time": _number(1, 0, -767323045),
+    "a time after the year 9999": _number(1, 0, 10**12),
+    "another origin": _number(2, 1, 4),
+    "a negative origin": _number(2, 1, -1),
     "a name that is no text": lambda data: data.replace(b"work", b"wor\xff"),
     "a name twice": lambda data: data.replace(b"jonsmith", b"team/a:b"),
     "too long": lambda data: data + b" " * (17 << 20),

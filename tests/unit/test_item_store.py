@@ -45,8 +45,8 @@ def heads(store: ItemStore) -> list[tuple[str, bytes]]:
     """Read what a listing reads."""
     return sorted(
         (name, folder.head(file.name, 100)[0])
-        for folder, items in store.files()
-        for name, file in items
+        for folder, names, files in store.files()
+        for name, file in zip(names, files, strict=True)
     )
 
 

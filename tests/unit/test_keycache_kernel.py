@@ -27,7 +27,7 @@ KEY = bytes(range(32))
 MARK = "0123"
 KEYCTL = 1
 CLEAR, SEARCH, SETPERM = 7, 10, 5
-OWN_UID = 54_321  # nobody else's on any machine: its keyring is this file's
+OWN_UID = 40_000 + os.getpid() % 20_000  # its keyring is used by this process of tests alone
 
 
 def cache() -> KeyCache:

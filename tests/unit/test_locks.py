@@ -15,7 +15,7 @@ import pytest
 
 from filevault.errors import NoLocksError, StorageError, UnsyncedError
 from filevault.system import locks
-from filevault.system.config_files import check_writable, edit_config
+from filevault.system.config_files import EditRules, check_writable, edit_config
 from filevault.system.files import Folder
 from filevault.system.locks import locked, writers_lock
 from filevault.vault.seen_items import SeenItem
@@ -117,7 +117,7 @@ def test_a_config_is_edited_without_a_lock_where_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_folders(monkeypatch)
-    edit_config(str(tmp_path / "config"), lambda old: old + b"x\n")
+    edit_config(str(tmp_path / "config"), lambda old: old + b"x\n", EditRules(None))
     assert (tmp_path / "config").read_bytes() == b"x\n"
     assert os.listdir(tmp_path) == ["config"]
 
@@ -165,7 +165,7 @@ def test_a_config_that_is_write_protected_is_not_replaced(tmp_path: Path) -> Non
     config.write_bytes(b"old\n")
     config.chmod(0o444)
     with pytest.raises(StorageError, match="write-protected") as caught:
-        edit_config(str(config), lambda old: old + b"new\n")
+        edit_config(str(config), lambda old: old + b"new\n", EditRules(None))
     assert str(caught.value.hint).startswith("chmod u+w ")
     assert config.read_bytes() == b"old\n"
     with pytest.raises(StorageError, match="write-protected"):
@@ -180,7 +180,7 @@ def test_an_edited_config_keeps_its_group(tmp_path: Path) -> None:
     config.write_bytes(b"old\n")
     os.chown(config, 0, 4321)
     config.chmod(0o640)
-    edit_config(str(config), lambda old: old + b"new\n")
+    edit_config(str(config), lambda old: old + b"new\n", EditRules(None))
     info = config.stat()
     assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (0, 4321, 0o640)
     assert config.read_bytes() == b"old\nnew\n"

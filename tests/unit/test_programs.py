@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from filevault.errors import ProgramError
+from filevault.errors import NoTerminalError, ProgramError
 from filevault.system import programs
 from filevault.system.search_path import find_program
 
@@ -220,3 +222,35 @@ def test_a_person_is_told_once_that_a_slow_program_is_waited_for(
     monkeypatch.setattr(programs, "_SILENCE", 0.1)
     sh("sleep 0.5", tell=told.append)
     assert told == ["waiting for the helper, 20 s left; Ctrl-C ends"]
+
+
+def test_a_program_that_reads_a_password_or_keys_is_not_written_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(programs, "_SILENCE", 0.05)
+    master, terminal = pty.openpty()
+    monkeypatch.setattr(programs, "_open_terminal", lambda: os.dup(terminal))
+    modes: list[int] = []
+
+    def tell(_text: str) -> None:
+        modes.append(termios.tcgetattr(terminal)[3])
+
+    for asks in ("-echo", "-icanon"):
+        modes.clear()
+        sh(f"stty {asks}; sleep 0.3; stty sane; sleep 0.3", tell=tell, terminal=True)
+        assert [mode & termios.ECHO > 0 and mode & termios.ICANON > 0 for mode in modes] == [True]
+    # A terminal without echo, as that of some editors, is as it was.
+    modes.clear()
+    sh("stty -echo", terminal=True)
+    sh("sleep 0.3", tell=tell, terminal=True)
+    assert len(modes) == 1
+    os.close(master)
+    os.close(terminal)
+
+
+def test_a_terminal_that_is_gone_ends_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tell(_text: str) -> None:
+        raise NoTerminalError("cannot ask anything: there is no terminal any more")
+
+    monkeypatch.setattr(programs, "_SILENCE", 0.05)
+    assert sh("sleep 0.3; echo done", tell=tell).output == b"done\n"

@@ -17,7 +17,6 @@ from filevault.credentials import Credentials
 from filevault.errors import FilevaultError, LockedError, StorageError
 from filevault.sessions import (
     AS_PARENT,
-    ListedSession,
     MinimumLife,
     SessionCache,
     SessionName,
@@ -411,7 +410,7 @@ def test_clear_deletes_the_sessions_of_one_profile_or_all(open_cache: OpenCache)
     for owner in ("a", "b", "team/c"):
         open_cache.cache.store(NAME._replace(owner=owner), made_for(3600))
     assert open_cache.cache.clear("team/c") == 1
-    assert [listed.owner for listed in open_cache.cache.listing()] == ["a", "b"]
+    assert [owner for owner, _, _ in open_cache.cache.listing()] == ["a", "b"]
     assert not (open_cache.path / "sessions/team%2Fc").exists()
     assert open_cache.cache.clear("nobody") == 0
     assert open_cache.cache.clear() == 2
@@ -479,8 +478,8 @@ def test_the_listing_comes_from_names_alone(open_cache: OpenCache) -> None:
     (open_cache.path / "sessions/%zz").mkdir()
     open_cache.key_uses = 0
     assert open_cache.cache.listing() == [
-        ListedSession("b", "assume-role", START + 900),
-        ListedSession("team/a", "get-session-token", START + 3600),
+        ("b", "assume-role", START + 900),
+        ("team/a", "get-session-token", START + 3600),
     ]
     assert open_cache.cache.expiration(NAME._replace(owner="team/a")) == START + 3600
     assert open_cache.cache.expiration(NAME) is None

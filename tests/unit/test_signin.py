@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
-import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +20,9 @@ from filevault.aws.signin import SigninToken, get_signin_token
 from filevault.calls.get_federation_token import federated_name
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, NetworkError
-from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User, stall
-from tests.fakes.server import FakeServer
 from tests.fakes.wire import HttpAnswer, HttpRequest
+from tests.worlds.tls_service import TlsService, tls_service
 
 
 def caller_for(aws: FakeAws, user: User) -> Caller:
@@ -156,30 +153,18 @@ def test_a_proxy_is_used_and_told_where_it_cannot_be_reached(
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A sign-in service with a certificate of its own; its address and the certificate."""
-    key, certificate = str(tmp_path / "key"), str(tmp_path / "certificate")
-    subprocess.run(
-        [
-            *(tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
+def tls(tmp_path: Path) -> Iterator[TlsService]:
+    """A sign-in service with a certificate of its own."""
 
     def respond(_request: HttpRequest) -> HttpAnswer:
         return HttpAnswer(200, b'{"SigninToken": "over-tls"}')
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with FakeServer(respond, tls=context) as server:
-        yield f"https://localhost:{server.server_port}", certificate
+    with tls_service(tmp_path, respond) as served:
+        yield served
 
 
 def test_certificates_are_checked_and_botocores_bundle_is_used(
-    tls: tuple[str, str], credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+    tls: TlsService, credentials: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, certificate = tls
     with pytest.raises(NetworkError, match="TLS certificate"):

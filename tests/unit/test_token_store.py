@@ -200,6 +200,36 @@ def test_clearing_waits_a_few_seconds_for_a_person_who_signs_in_then_deletes_wit
     assert "may store it again" in warning
 
 
+def test_clearing_several_that_are_in_use_warns_once(kept: OpenStore) -> None:
+    other = WORK._replace(identity=("https://other", *WORK.identity[1:]))
+    with ExitStack() as using:
+        for name in (WORK, other):
+            kept.store.replace(name, RECORD)
+            using.enter_context(kept.store.lock(name, "signing in"))
+        assert kept.store.clear_sso() == 2
+    assert kept.now == pytest.approx(5, abs=0.1)
+    assert len(kept.warnings) == 1
+
+
+def test_a_store_with_a_time_limit_waits_no_longer_for_a_lock(kept: OpenStore) -> None:
+    brief = TokenStore(
+        Folder.open(str(kept.path)),
+        STATE,
+        kept.session_key,
+        clock=lambda: START,
+        wait=kept.wait,
+        warn=kept.warnings.append,
+        timeout=3.0,
+    )
+    with (
+        kept.store.lock(WORK, "refreshing"),
+        pytest.raises(BusyError, match="refreshing it for 3 seconds"),
+        brief.lock(WORK, "refreshing it"),
+    ):
+        pass
+    assert kept.now == pytest.approx(3, abs=0.1)
+
+
 def test_clearing_works_where_no_lock_can_be_made(kept: OpenStore) -> None:
     kept.store.replace(WORK, RECORD)
     (kept.path / "locks").write_text("no folder")

@@ -10,7 +10,7 @@ import pytest
 from filevault.backends.definition import SecretRequest
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.errors import LockedError, NoTerminalError, UsageError, WrongPassphraseError
-from filevault.system import secret_files
+from filevault.system import programs, secret_files
 from filevault.unlock import secret_sources
 from filevault.unlock.new_passphrase import has_new_passphrase, new_passphrase
 from filevault.unlock.prompt import NoTerminal
@@ -357,3 +357,18 @@ def test_descriptors_of_secrets_are_closed_whether_read_or_not() -> None:
 def test_a_source_does_not_show_its_content() -> None:
     secret = Unlocker(settings({"FILEVAULT_PASSPHRASE": "hunter2"}), NoTerminal, REQUEST).secret()
     assert "hunter2" not in repr(secret)
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_person_is_told_that_a_slow_command_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, new: bool
+) -> None:
+    monkeypatch.setattr(programs, "_SILENCE", 0.05)
+    person = AnswersInTurn()
+    name = "FILEVAULT_NEW_PASSPHRASE_COMMAND" if new else "FILEVAULT_PASSPHRASE_COMMAND"
+    slow = settings({name: "sh -c 'sleep 0.3; echo a long enough passphrase'"})
+    if new:
+        assert new_passphrase(slow, person, ordinary=True) == b"a long enough passphrase"
+    else:
+        Unlocker(slow, lambda: person, REQUEST).secret()
+    assert person.said == [f"filevault: waiting for {name}, 120 s left; Ctrl-C ends"]

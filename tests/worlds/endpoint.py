@@ -63,10 +63,18 @@ class Endpoint:
         self.server = HttpServer(self.loop, listener, endpoint, self.log.append)
         renewals.run_in(self.loop)
         self._wake, wake = socket.socketpair()
-        self.loop.watch(wake.fileno(), lambda _events: self._stop.set())
+        self.loop.watch(wake.fileno(), self._on_wake)
         self._held = wake
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
+
+    def _on_wake(self, _events: int) -> None:
+        if b"x" in self._held.recv(100):
+            self._stop.set()
+
+    def wake(self) -> None:
+        """Let the loop look at its timers."""
+        self._wake.send(b".")
 
     def _run(self) -> None:
         while not self._stop.is_set():

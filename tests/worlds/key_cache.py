@@ -118,20 +118,30 @@ class KeyCacheMachine:
 
     def agents(self) -> list[int]:
         """Return the process ids of the agents that listen for this machine."""
-        found = []
-        for folder in self.sockets:
-            with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
-                connection.connect(f"{folder}/agent.sock")
-                found.append(peer(connection)[0])
-        return found
+        return agents_in(self.sockets)
 
     def leave(self) -> None:
         """Forget every key and end every agent."""
         for state in self.states:
             KernelKeyring().forget(state)
-        for pid in self.agents():
-            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                os.kill(pid, signal.SIGTERM)
+        end_agents(self.sockets)
+
+
+def agents_in(folders: Sequence[str]) -> list[int]:
+    """Return the process ids of the agents that listen in folders."""
+    found = []
+    for folder in folders:
+        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+            connection.connect(f"{folder}/agent.sock")
+            found.append(peer(connection)[0])
+    return found
+
+
+def end_agents(folders: Sequence[str]) -> None:
+    """End the agents that listen in folders."""
+    for pid in agents_in(folders):
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(pid, signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -62,8 +62,9 @@ class Machine:
     `launcher` is the argv prefix that starts filevault; by default the real program with a cheap
     KDF and a clock that `advance` moves, in a copy of a process that has its imports unless
     `fresh` asks for a new interpreter. `places` says where it holds keys, by default nowhere,
-    and `root` in which folder its agents find `/run` and `/tmp`. With `lane` the hot lane is tried,
-    and `names` is what the names of its keys in the kernel keyring begin with.
+    and `root` in which folder its agents find `/run` and `/tmp`; an agent needs one. With `lane`
+    the hot lane is tried, and `names` is what the names of its keys in the kernel keyring begin
+    with.
     """
 
     def __init__(self, home: Path) -> None:
@@ -123,6 +124,7 @@ class Machine:
 
     def environment(self, env: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """Return the environment of a process; None takes a variable away."""
+        assert self.root or "agent" not in self.places, "an agent would listen in the real /tmp"
         orders = {"clock": str(self.clock_file), "kdf": self.kdf, "places": self.places}
         orders["root"] = self.root
         if self.lane:

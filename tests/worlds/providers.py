@@ -240,7 +240,7 @@ class ProviderWorld:
     def kept(self) -> list[tuple[str, str]]:
         """Return owner and operation of every kept session."""
         with self.cache() as cache:
-            return [(listed.owner, listed.operation) for listed in cache.listing()]
+            return [(owner, operation) for owner, operation, _ in cache.listing()]
 
     def files(self) -> list[Path]:
         """Return every session file."""

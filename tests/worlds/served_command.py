@@ -93,8 +93,12 @@ class ServedCommand(ServingProcess):
 
     def end(self, status: int = 0) -> tuple[int, str, str]:
         """Let the command end; return the status of filevault, its stdout and its stderr."""
-        os.write(self._fifo, f"{status}\n".encode())
+        self.order(str(status))
         return self.ended()
+
+    def order(self, line: str) -> None:
+        """Send a line to the command, which reads `$FIFO`."""
+        os.write(self._fifo, f"{line}\n".encode())
 
     def ended(self) -> tuple[int, str, str]:
         """Wait until filevault has ended."""

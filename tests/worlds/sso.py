@@ -43,7 +43,7 @@ class Memory:
         self.done.append(f"replace {name.kind}")
         self.records[name] = record
 
-    def delete(self, name: TokenName) -> bool:
+    def discard(self, name: TokenName) -> bool:
         return self.records.pop(name, None) is not None
 
     @contextmanager

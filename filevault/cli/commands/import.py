@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from filevault.cli import first_vault
 from filevault.cli.import_source import ImportSource, read_source
 from filevault.cli.open_vault import choose_vault, open_vault
-from filevault.cli.profile_sections import append_or_say
+from filevault.cli.profile_sections import append_all_or_say
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.errors import (
     NotCommittedError,
@@ -52,6 +52,7 @@ Without SOURCE the AWS CLI's own files are read: credentials and config. SOURCE 
 or - for stdin; its format is recognised. What will be done is shown, and asked about once. Keys
 in the clear are taken out of the source only on a second yes, or with --remove-source."""
 
+_BATCH = 64  # items
 _NAMED = 5  # profiles in a suggested command
 _SHOWN = {
     IMPORT: "import",
@@ -125,9 +126,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     remembers = not args.dry_run
     opening = open_vault(choice, context, remembers=remembers) if choice.exists else None
     with opening or first_vault.open_or_make(args, choice, context) as opened:
-        planned = plan_import(
-            contents, opened.vault, wishes, lambda name: _hidden_by(name, context)
-        )
+        with opened.vault.memory.batch():
+            planned = plan_import(
+                contents, opened.vault, wishes, lambda name: _hidden_by(name, context)
+            )
         if args.dry_run:
             _report(args, planned, contents, set(), set(), context)
             return 0
@@ -269,14 +271,17 @@ class _Import:
 
     def _store(self, written: Sequence[PlannedKey]) -> None:
         vault, context = self._opened.vault, self._context
-        for row in written:
-            error = store_key(vault, row, context.runtime.clock())
-            self._uncommitted = self._uncommitted or error
-            self._stored.add(row.name)
-            if not self._args.json:
-                context.reporter.result(
-                    f"Stored and verified the key of profile {printable(row.name)}."
-                )
+        for start in range(0, len(written), _BATCH):
+            # Of a batch that is cut off the items are there, and their first use remembers them.
+            with vault.memory.batch():
+                for row in written[start : start + _BATCH]:
+                    error = store_key(vault, row, context.runtime.clock())
+                    self._uncommitted = self._uncommitted or error
+                    self._stored.add(row.name)
+                    if not self._args.json:
+                        context.reporter.result(
+                            f"Stored and verified the key of profile {printable(row.name)}."
+                        )
         self._opened.remember_slot()
         replaced = [item_reference(row.name) for row in written if row.action == REPLACE]
         sessions = self._opened.sessions_to_delete() if replaced else None
@@ -286,11 +291,13 @@ class _Import:
     def _add_profiles(self, rows: Sequence[PlannedKey]) -> None:
         """Add the profiles that the AWS config does not have."""
         context = self._context
+        profiles: dict[str, dict[str, str]] = {}
         for row in rows:
             found = row.found
             if row.action != SAME and context.aws_config.profile(row.name) is None:
                 wanted = (("region", found.region), ("mfa_serial", found.mfa_serial))
-                append_or_say(context, row.name, {key: value for key, value in wanted if value})
+                profiles.setdefault(row.name, {key: value for key, value in wanted if value})
+        append_all_or_say(context, profiles)
 
     def _clean_up(self, safe: Sequence[PlannedKey]) -> None:
         """Take the keys that are in the vault out of the source, if that is wanted."""
@@ -319,12 +326,14 @@ class _Import:
 
     def _verify_again(self, safe: Sequence[PlannedKey]) -> None:
         """Raise StorageError unless the vault has each key now: another process may remove one."""
-        for row in safe:
-            if self._opened.vault.item(row.name).key != row.found.key:
-                raise StorageError(
-                    f"the vault has another key for {printable(row.name)!r} by now; "
-                    "nothing was taken out of the source"
-                )
+        vault = self._opened.vault
+        with vault.memory.batch():
+            for row in safe:
+                if vault.item(row.name).key != row.found.key:
+                    raise StorageError(
+                        f"the vault has another key for {printable(row.name)!r} by now; "
+                        "nothing was taken out of the source"
+                    )
 
     def _tell_what_stays(self, found: Sequence[FoundKey], paths: Sequence[str]) -> None:
         """Say what removal cannot promise, and name the copies that are still there.

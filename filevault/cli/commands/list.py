@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from itertools import chain, repeat
 
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.sign_ins import sign_ins
@@ -11,17 +11,19 @@ from filevault.errors import FilevaultError, NoVaultError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_local, format_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
     from filevault.cli.parser import Parser
     from filevault.cli.sign_ins import SignIn
-    from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
     from filevault.vault.creation_times import CreationTime
+
+    LiveSession = tuple[str, int]  # operation, and expiry in Unix seconds
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys, cached sessions and sign-ins.
 
@@ -32,6 +34,7 @@ stored, shown with a ≥."""
 
 _DAY = 86400
 _WIDTH = 25  # as AWS Vault's table
+_AGE = 7  # the width of the third column
 _NAMED = 5  # keys that a warning names
 _LABELS = {
     "get-session-token": "sts.GetSessionToken",
@@ -43,41 +46,41 @@ _LABELS = {
 }
 
 
-class _Row:
-    """A profile; no Record, since there may be ten thousand."""
+class _Listing:
+    """What is shown of each name; no object for each, since there may be ten thousand.
 
-    __slots__ = (
-        "created",
-        "created_from",
-        "has_key",
-        "in_config",
-        "profile",
-        "sessions",
-        "signed_in",
-        "source",
-    )
+    `names` is in the order of the lines: `profiles`, then `keys` without a section, then `others`
+    that have sessions alone. All other attributes say what there is of a name. `sources` is known
+    only of profiles, and only where it is shown or decides what is shown.
+    """
 
     def __init__(
         self,
-        profile: str,
-        in_config: bool,
-        has_key: bool,
-        created: CreationTime | None,
-        sessions: Sequence[ListedSession],
+        profiles: Sequence[str],
+        stored: Mapping[str, CreationTime | None],
+        sessions: Mapping[str, Sequence[LiveSession]],
     ) -> None:
-        self.profile = profile
-        self.in_config = in_config
-        self.has_key = has_key
-        self.created: int | None = created[0] if created else None
-        self.created_from: str | None = created[1] if created else None
+        self.configured = set(profiles)
+        self.stored = stored
         self.sessions = sessions
-        self.source: str | None = None
-        self.signed_in: SignIn | None = None
+        self.sources: dict[str, str] = {}
+        self.signed_in: dict[str, SignIn] = {}
+        self.profiles = profiles
+        self.keys = [key for key in stored if key not in self.configured]
+        self.others = sorted(sessions.keys() - self.configured - stored.keys())
+        self.names = [*profiles, *self.keys, *self.others]
 
-    def labels(self, now: float, *, local: bool) -> list[str]:
+    def source(self, name: str) -> str | None:
+        """Return the name of the credential source, None if it is not known or there is none."""
+        return self.sources.get(name) or ("stored" if name in self.stored else None)
+
+    def labels(self, name: str, now: float, *, local: bool) -> list[str]:
         """Return the live sessions and the sign-in, with the time left or the local end of each."""
-        signed_in = [] if self.signed_in is None else [self.signed_in.label(now, local=local)]
-        return [*signed_in, *_labels(self.sessions, now, local=local)]
+        signed_in = self.signed_in.get(name)
+        return [
+            *([] if signed_in is None else [signed_in.label(now, local=local)]),
+            *_labels(self.sessions.get(name, ()), now, local=local),
+        ]
 
 
 def configure(parser: Parser) -> None:
@@ -108,16 +111,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
             for name in opened.vault.names() if opened is not None else []:
                 context.reporter.result(printable(name))
             return 0
-        rows = _rows(args, context, opened)
+        listing = _listing(args, context, opened)
     if args.json:
-        _print_json(rows, context)
+        now = context.runtime.clock()
+        context.reporter.json([_json(listing, name, now) for name in listing.names])
     elif args.sessions:
-        for row in rows:
-            for label in row.labels(context.runtime.clock(), local=args.local):
-                context.reporter.result(f"{printable(row.profile)}\t{label}")
+        for name in listing.names:
+            for label in listing.labels(name, context.runtime.clock(), local=args.local):
+                context.reporter.result(f"{printable(name)}\t{label}")
     else:
-        _print_table(rows, context, local=args.local)
-        _warn_of_age(rows, context)
+        _print_table(listing, context, local=args.local)
+        _warn_of_age(listing, context)
     return 0
 
 
@@ -132,24 +136,26 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
     opened = _open(choice, context)
     with opened or contextlib.nullcontext():
         details = profile_details(name, context, choice, opened)
-        rows = [row for row in _rows(args, context, opened) if row.profile == name]
-    row = rows[0] if rows else _Row(name, False, False, None, [])
+        listing = _listing(args, context, opened)
     if args.json:
-        context.reporter.json({**_json(row, now), **details._asdict()})
+        context.reporter.json({**_json(listing, name, now), **details._asdict()})
         return 0
     shown = format_local if args.local else format_time
     key = None
     if details.key_profile is not None:
-        key = "not known while the vault is locked" if details.key is None else f"...{details.key}"
-        key += "" if details.key_profile == name else f" of {printable(details.key_profile)}"
-    created = None
-    if row.created is not None:
-        age = _age((int(now) - row.created) // _DAY, row.created_from)
-        created = f"{shown(row.created)} ({age})"
+        of = "" if details.key_profile == name else printable(details.key_profile)
+        if details.key is not None:
+            key = f"...{details.key}" + (f" of {of}" if of else "")
+        else:
+            key = (f"that of {of}, " if of else "") + "not known while the vault is locked"
+    created, time = None, listing.stored.get(name)
+    if time is not None:
+        created = f"{shown(time[0])} ({_age((int(now) - time[0]) // _DAY, time[1])})"
+    signed_in = listing.signed_in.get(name)
     vault = None if details.vault is None else f"{details.vault} ({details.backend})"
     lines = [
         ("profile", name),
-        ("source", row.source or ("stored" if row.has_key else None)),
+        ("source", listing.source(name)),
         ("key", key),
         ("created", created),
         ("account", details.account_id),
@@ -158,14 +164,10 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
         ("region", details.region),
         ("vault", vault),
         *(
-            ("session", f"{label} until {shown(session.expiration)}")
-            for session in sorted(row.sessions, key=lambda each: (each.operation, each.expiration))
-            for label in [_LABELS.get(session.operation, session.operation)]
+            ("session", f"{_LABELS.get(operation, operation)} until {shown(expiration)}")
+            for operation, expiration in sorted(listing.sessions.get(name, ()))
         ),
-        (
-            "signed in",
-            None if row.signed_in is None else row.signed_in.label(now, local=args.local),
-        ),
+        ("signed in", None if signed_in is None else signed_in.label(now, local=args.local)),
     ]
     for label, value in lines:
         if value is not None:
@@ -189,8 +191,8 @@ def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
         return None
 
 
-def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) -> list[_Row]:
-    """Return profiles in file order, then keys without a section, then sessions without either."""
+def _listing(args: argparse.Namespace, context: Context, opened: OpenVault | None) -> _Listing:
+    """Return what there is to show, without the names that the options leave out."""
     if context.settings.get("AWS_CONFIG_FILE"):
         # Not at the top: with it comes all that plans a profile.
         from filevault.cli.profiles import absent_config
@@ -198,35 +200,32 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
         for sentence in absent_config(context):
             context.reporter.warn(sentence)
     profiles = context.aws_config.profile_names()
-    sessions: dict[str, list[ListedSession]] = {}
+    sessions: dict[str, list[LiveSession]] = {}
     now = context.runtime.clock()
     cache = opened.sessions() if opened is not None else None
-    for session in cache.listing() if cache is not None else []:
-        if session.expiration > now:
-            sessions.setdefault(session.owner, []).append(session)
+    for owner, operation, expiration in cache.listing() if cache is not None else []:
+        if expiration > now:
+            sessions.setdefault(owner, []).append((operation, expiration))
     stored = opened.vault.created_times() if opened is not None else {}
-    configured = set(profiles)
+    listing = _Listing(profiles, stored, sessions)
     signed_in = {each.reference: each for each in sign_ins(opened, now)}
-    detailed = args.json or args.profile is not None
-    sources = _Sources(context, stored) if signed_in or detailed else None
-    names = [
-        *profiles,
-        *(key for key in stored if key not in configured),
-        *sorted(owner for owner in sessions if owner not in configured and owner not in stored),
-    ]
-    rows = []
-    for name in names:
-        in_config, has_key = name in configured, name in stored
-        row = _Row(name, in_config, has_key, stored.get(name), sessions.get(name, ()))
-        if sources is not None and in_config:
-            row.source, reference = sources.of(name)
-            row.signed_in = signed_in.get(reference)
-        if args.sessions and not row.sessions and row.signed_in is None:
-            continue
-        if (args.credentials and not has_key) or (args.profiles and not in_config):
-            continue
-        rows.append(row)
-    return rows
+    if signed_in or args.json or args.profile is not None:
+        sources = _Sources(context, stored)
+        for name in profiles if args.profile is None else listing.configured & {args.profile}:
+            source, reference = sources.of(name)
+            if source is not None:
+                listing.sources[name] = source
+            if reference in signed_in:
+                listing.signed_in[name] = signed_in[reference]
+    if args.sessions:
+        listing.names = [
+            name for name in listing.names if name in sessions or name in listing.signed_in
+        ]
+    elif args.credentials:
+        listing.names = [name for name in listing.names if name in stored]
+    elif args.profiles:
+        listing.names = profiles
+    return listing
 
 
 class _Sources:
@@ -260,30 +259,39 @@ class _Sources:
         return profile.source, "" if source is None else source.reference
 
 
-def _labels(sessions: Sequence[ListedSession], now: float, *, local: bool) -> list[str]:
-    ordered = sorted(sessions, key=lambda session: (session.operation, session.expiration))
-
-    def end(session: ListedSession) -> str:
-        if local:
-            return format_local(session.expiration)
-        return format_duration(session.expiration - now)
-
-    return [
-        f"{_LABELS.get(session.operation, session.operation)}:{end(session)}" for session in ordered
-    ]
+def _labels(sessions: Sequence[LiveSession], now: float, *, local: bool) -> list[str]:
+    found = []
+    for operation, expiration in sorted(sessions):
+        end = format_local(expiration) if local else format_duration(expiration - now)
+        found.append(f"{_LABELS.get(operation, operation)}:{end}")
+    return found
 
 
 def _age(days: int, created_from: str | None) -> str:
     return f"{max(0, days)}d" if created_from == "iam" else f"≥{max(0, days)}d"
 
 
-def _warn_of_age(rows: list[_Row], context: Context) -> None:
+class _Ages(dict["CreationTime | None", str]):
+    """The text that shows the age of a key, by its creation time; each is made once."""
+
+    def __init__(self, now: float) -> None:
+        super().__init__({None: "-".ljust(_AGE)})
+        self._now = int(now)
+
+    def __missing__(self, time: CreationTime) -> str:
+        text = self[time] = _age((self._now - time[0]) // _DAY, time[1]).ljust(_AGE)
+        return text
+
+
+def _warn_of_age(listing: _Listing, context: Context) -> None:
     limit, now = context.settings.config.key_age_warning, context.runtime.clock()
-    latest = now - limit if limit > 0 else -1
-    old = [row for row in rows if row.created is not None and row.created <= latest]
-    if not old:
+    latest = int(now - limit) if limit > 0 else -1
+    times = filter(None, listing.stored.values())
+    if latest < 0 or all(time[0] > latest for time in times):
         return
-    names = ", ".join(printable(row.profile) for row in old[:_NAMED])
+    aged = {name for name, time in listing.stored.items() if time is not None and time[0] <= latest}
+    old = [name for name in listing.names if name in aged]
+    names = ", ".join(printable(name) for name in old[:_NAMED])
     more = f" and {len(old) - _NAMED} more" if len(old) > _NAMED else ""
     days = f"{limit // _DAY}d" if limit % _DAY == 0 else f"{limit}s"
     context.reporter.warn(
@@ -292,57 +300,56 @@ def _warn_of_age(rows: list[_Row], context: Context) -> None:
     )
 
 
-def _print_table(rows: list[_Row], context: Context, *, local: bool) -> None:
+def _print_table(listing: _Listing, context: Context, *, local: bool) -> None:
+    """Print the table: column by column, which takes a third of the time of line by line."""
     now = context.runtime.clock()
-    today = int(now)
-    names = [row.profile for row in rows]
-    together = "".join(names)
+    stored, shown = listing.stored, listing.names
+    together = "".join(shown)
     if not (together.isascii() and together.isprintable()):
-        names = [printable(name) for name in names]
+        shown = [printable(name) for name in shown]
     # Each name is in one of the first two columns.
-    width = max(_WIDTH, 2 + max(map(len, names), default=0))
-    lines = [
-        f"{'Profile':{width}}{'Credentials':{width}}Age    Sessions\n",
-        f"{'=======':{width}}{'===========':{width}}===    ========\n",
-    ]
+    width = max(_WIDTH, 2 + max(map(len, shown), default=0))
+    cells = list(map(str.ljust, shown, repeat(width)))
     absent = "-".ljust(width)
-    ages: dict[tuple[int, str | None], str] = {}
-    for name, row in zip(names, rows, strict=True):
-        cell = name.ljust(width)
-        # Without a key no other column names the profile.
-        profile = cell if row.in_config or not row.has_key else absent
-        key = cell if row.has_key else absent
-        sessions = ", ".join(row.labels(now, local=local)) if row.sessions or row.signed_in else "-"
-        if row.created is None:
-            age = "-      "
-        else:
-            days = (today - row.created) // _DAY, row.created_from
-            age = ages.get(days) or ages.setdefault(days, _age(*days).ljust(7))
-        lines.append(f"{profile}{key}{age}{sessions}\n")
-    context.reporter.write("".join(lines))
+    first, last = len(listing.profiles), len(listing.profiles) + len(listing.keys)
+    ends = {
+        name: ", ".join(listing.labels(name, now, local=local)) + "\n"
+        for name in listing.sessions.keys() | listing.signed_in.keys()
+    }
+    columns = (
+        [*cells[:first], *repeat(absent, last - first), *cells[last:]],
+        [
+            *map(lambda name, cell: cell if name in stored else absent, listing.profiles, cells),
+            *cells[first:last],
+            *repeat(absent, len(listing.others)),
+        ],
+        map(_Ages(now).__getitem__, map(stored.get, listing.names)),
+        map(ends.get, listing.names, repeat("-\n")),
+    )
+    context.reporter.write(
+        f"{'Profile':{width}}{'Credentials':{width}}{'Age':{_AGE}}Sessions\n"
+        f"{'=======':{width}}{'===========':{width}}{'===':{_AGE}}========\n"
+        + "".join(chain.from_iterable(zip(*columns, strict=True)))
+    )
 
 
-def _print_json(rows: list[_Row], context: Context) -> None:
-    now = context.runtime.clock()
-    context.reporter.json([_json(row, now) for row in rows])
-
-
-def _json(row: _Row, now: float) -> dict[str, object]:
+def _json(listing: _Listing, name: str, now: float) -> dict[str, object]:
+    time, signed_in = listing.stored.get(name), listing.signed_in.get(name)
     return {
-        "profile": row.profile,
-        "in_config": row.in_config,
-        "source": row.source or ("stored" if row.has_key else None),
-        "has_credentials": row.has_key,
-        "created": None if row.created is None else format_time(row.created),
-        "created_from": row.created_from,
-        "age_days": None if row.created is None else max(0, int(now - row.created) // _DAY),
+        "profile": name,
+        "in_config": name in listing.configured,
+        "source": listing.source(name),
+        "has_credentials": name in listing.stored,
+        "created": None if time is None else format_time(time[0]),
+        "created_from": None if time is None else time[1],
+        "age_days": None if time is None else max(0, int(now - time[0]) // _DAY),
         "sessions": [
             {
-                "operation": session.operation,
-                "expiration": format_time(session.expiration),
-                "seconds_left": int(session.expiration - now),
+                "operation": operation,
+                "expiration": format_time(expiration),
+                "seconds_left": int(expiration - now),
             }
-            for session in sorted(row.sessions, key=lambda s: (s.operation, s.expiration))
+            for operation, expiration in sorted(listing.sessions.get(name, ()))
         ],
-        "signed_in": None if row.signed_in is None else row.signed_in.json(),
+        "signed_in": None if signed_in is None else signed_in.json(),
     }

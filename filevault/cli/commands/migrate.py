@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli.new_file_vault import make
-from filevault.cli.new_vault import add_options, options_of
+from filevault.cli.new_vault import NewVaultOptions, add_options, options_of
 from filevault.cli.open_vault import choose_vault, existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.second_vault import (
@@ -151,8 +151,11 @@ def _ask(
 def _open_or_make(args: argparse.Namespace, target: VaultChoice, context: Context) -> OpenVault:
     """Open the new vault in its own context; make it if it does not exist."""
     backend: SealedBackend | None = None
-    if not target.exists:
-        options = options_of(args)
+    options = options_of(args)
+    if target.exists:
+        if options != NewVaultOptions():
+            context.reporter.say("the vault exists: the options of a new one have no effect")
+    else:
         create = target.backend.creator
         if create is None:
             from filevault.cli.new_recipients_vault import adopt_or_make

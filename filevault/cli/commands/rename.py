@@ -120,17 +120,10 @@ def _rename(
 def _rename_profile(args: argparse.Namespace, context: Context) -> None:
     from filevault.config.profile_rename import rename_profile
 
-    settings = context.settings
-    changed = rename_profile(
-        settings.aws_config_path,
-        args.old,
-        args.new,
-        home=settings.home_if_known,
-        warn=context.reporter.warn,
-        trusted=settings.trusted_configs,
-    )
+    path = context.settings.aws_config_path
+    changed = rename_profile(path, args.old, args.new, context.edit_rules)
     lines = f"{changed} line{'' if changed == 1 else 's'}"
-    context.reporter.say(f"changed {lines} of {printable(settings.aws_config_path)}")
+    context.reporter.say(f"changed {lines} of {printable(path)}")
 
 
 def _say_what_names_it(args: argparse.Namespace, context: Context) -> None:

@@ -131,19 +131,15 @@ def _write_config(target: LoginTarget, arn: str, region: str | None, context: Co
 
     if target.login_session == arn:
         return
-    settings = context.settings
-    path, home = settings.aws_config_path, settings.home_if_known
-    warn, trusted = context.reporter.warn, settings.trusted_configs
+    path = context.settings.aws_config_path
     values = {_KEY: arn}
     if region and not target.in_config:
         values["region"] = region
     try:
         if target.in_config:
-            set_profile_value(
-                path, target.profile, _KEY, arn, home=home, warn=warn, trusted=trusted
-            )
+            set_profile_value(path, target.profile, _KEY, arn, context.edit_rules)
         else:
-            append_profile(path, target.profile, values, home=home, warn=warn, trusted=trusted)
+            append_profile(path, target.profile, values, context.edit_rules)
     except errors.FilevaultError as error:
         raise error.add_context(
             "the login session is kept",

@@ -104,10 +104,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with open_vault(choice, context) as opened:
         sessions = SsoSessions(context, choice, opened)
         session = sessions.find(args.session)
-        command = _Sso(args, context, opened, session)
+        command = _Sso(args, context, opened, session, sessions.references(session))
         return {
             "login": command.login,
-            "logout": lambda: command.logout(sessions.references(session)),
+            "logout": command.logout,
             "list": command.show,
             "profiles": command.profiles,
         }[args.action]()
@@ -132,15 +132,24 @@ def _check_profiles(args: argparse.Namespace) -> None:
 
 
 class _Sso:
-    """The actions of the command for one session."""
+    """The actions of the command for one session.
+
+    `references` are the credential sources that share its sign-in.
+    """
 
     def __init__(
-        self, args: argparse.Namespace, context: Context, opened: OpenVault, session: SsoSession
+        self,
+        args: argparse.Namespace,
+        context: Context,
+        opened: OpenVault,
+        session: SsoSession,
+        references: Iterable[str],
     ) -> None:
         self._args = args
         self._context = context
         self._opened = opened
         self._session = session
+        self._references = references
 
     def login(self) -> int:
         """Sign in, unless a sign-in is still good or can be refreshed."""
@@ -148,21 +157,19 @@ class _Sso:
         # shown on stderr where there is no terminal.
         tokens = self._tokens(attended=True, only_from_terminal=False)
         access = tokens.sign_in() if self._args.force else tokens.access()
+        if self._args.force:
+            self._drop_sessions()  # another user may have signed in
         self._context.reporter.result(
             f"Signed in to {self._session.shown}{_until(access, self._context)}."
         )
         return 0
 
-    def logout(self, references: Iterable[str]) -> int:
-        """End the session at AWS, and delete what is kept of it.
-
-        `references` are the credential sources that share the sign-in.
-        """
+    def logout(self) -> int:
+        """End the session at AWS, and delete what is kept of it."""
         tokens = self._tokens(attended=False)
         failure = self._end(tokens)
         gone = tokens.forget()
-        cache = self._opened.sessions()
-        dropped = cache.drop_source(*references) if cache is not None else 0
+        dropped = self._drop_sessions()
         if not gone:
             self._context.reporter.result(f"There was no sign-in to {self._session.shown}.")
             return 0
@@ -176,6 +183,11 @@ class _Sso:
             )
         self._context.reporter.result(f"Signed out of {self._session.shown}; {sessions} deleted.")
         return 0
+
+    def _drop_sessions(self) -> int:
+        """Delete the cached sessions that the sign-in gave; return how many there were."""
+        cache = self._opened.sessions()
+        return cache.drop_source(*self._references) if cache is not None else 0
 
     def _end(self, tokens: SsoTokens) -> FilevaultError | None:
         """End the session at AWS; return why that failed, None if it has ended."""
@@ -254,8 +266,7 @@ class _Sso:
                 f"Nothing to write: {found.present} accounts and roles have profiles."
             )
             return 0
-        trusted = context.settings.trusted_configs
-        old = read_config(path, trusted=trusted) or b""
+        old = read_config(path, trusted=context.settings.trusted_configs) or b""
         new = with_profiles(old, path, found.profiles)
         shown = printable(path)
         before, after = (
@@ -269,13 +280,7 @@ class _Sso:
         context.reporter.flush()
         if not args.yes and not confirm(context.prompter, f"Write {count} to {shown}?"):
             raise DeclinedError("nothing was written")
-        append_profiles(
-            path,
-            found.profiles,
-            home=context.settings.home_if_known,
-            warn=context.reporter.warn,
-            trusted=trusted,
-        )
+        append_profiles(path, found.profiles, context.edit_rules)
         context.reporter.say(f"wrote {count} to {shown}")
         return 0
 

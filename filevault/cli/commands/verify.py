@@ -13,6 +13,7 @@ from filevault.cli.open_vault import existing_vault, open_vault
 from filevault.errors import FilevaultError, NetworkError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time, parse_time
+from filevault.vault.lookup import is_seed
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +76,8 @@ class _Verification:
     def run(self) -> None:
         """Check everything, or the items that are named."""
         vault, context = self._opened.vault, self._context
-        names = self._args.profiles or vault.names()
+        stored = [] if self._args.profiles else vault.items.names()
+        names = self._args.profiles or vault.lookup.keys(stored)
         for name in self._args.profiles:
             if not vault.has(name):
                 raise absent_key(name, self._opened.choice, vault)
@@ -87,11 +89,9 @@ class _Verification:
         if self._args.profiles:
             return
         if vault.is_sealed:
-            known = set(names)
-            for name in vault.items.names():
-                if name not in known:
-                    self._counts["others"] += 1
-                    self.findings += check_other(vault, name)
+            for name in filter(is_seed, stored):
+                self._counts["others"] += 1
+                self.findings += check_other(vault, name)
         self._counts["access"], found = check_access(
             vault, context.settings.pin, context.kdf_policy.default
         )
@@ -168,7 +168,8 @@ class _Verification:
             reporter.result(line)
         for each in self.findings:
             hint = f" ({printable(each.hint)})" if each.hint else ""
-            reporter.result(f"{each.severity}: {each.subject}: {printable(each.message)}{hint}")
+            message = printable(each.message).removeprefix(f"{each.subject} ")
+            reporter.result(f"{each.severity}: {each.subject}: {message}{hint}")
         counted = [_counted(self._counts["items"], "key"), _counted(errors, "error")]
         counted += [_counted(warnings, "warning")]
         if not self._args.profiles:
