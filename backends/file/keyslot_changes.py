@@ -24,7 +24,7 @@ from filevault.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from filevault.backends.file.keyslots import Slot
+    from filevault.backends.file.keyslots import NewKeyslot, Slot
     from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.backends.values import Secret
@@ -69,27 +69,21 @@ def passphrase_secret(
 def add(
     root: Folder,
     unwrapped: UnwrappedKey,
-    secret: bytes,
-    parameters: KdfParameters | None,
-    *,
-    label: str,
-    created: str,
+    new: NewKeyslot,
 ) -> str:
     """Write another keyslot, read it back, unwrap it, and return its id.
 
     Args:
         root: the vault's folder.
         unwrapped: the master key.
-        secret: as `passphrase_secret` or `keyslots.keyfile_bytes` returns it.
-        parameters: of a passphrase's keyslot; None for a key file's.
-        label: for people, published with the vault.
-        created: the time now, as text.
+        new: what the keyslot has; the secret is as `passphrase_secret` or `keyslots.keyfile_bytes`
+            returns it.
 
     Raises:
         UsageError: for an invalid label, and if the vault has as many keyslots as it may.
         StorageError: if it cannot be written, or another process changed the vault.
     """
-    keyslots.check_label(label)
+    keyslots.check_label(new.label)
     master_key.confirm(root, unwrapped)
     if len(own_slots(root, unwrapped)) >= MAX_SLOTS:
         raise UsageError(
@@ -97,15 +91,7 @@ def add(
             hint="filevault slot list shows them, filevault slot remove ID removes one",
         )
     with slot_folder(root) as folder:
-        return keyslots.write(
-            folder,
-            unwrapped.master,
-            unwrapped.vault.vault,
-            secret,
-            parameters=parameters,
-            label=label,
-            created=created,
-        )
+        return keyslots.write(folder, unwrapped.master, unwrapped.vault.vault, new)
 
 
 def find(root: Folder, given: str) -> str:
@@ -206,10 +192,9 @@ def remove(
             folder,
             unwrapped.master,
             unwrapped.vault.vault,
-            secret_bytes(unwrapped.secret),
-            parameters=kept.parameters,
-            label=kept.label,
-            created=kept.created,
+            keyslots.NewKeyslot(
+                secret_bytes(unwrapped.secret), kept.parameters, kept.label, kept.created
+            ),
             replaces=kept.id,
         )
         try:
@@ -247,16 +232,13 @@ def _delete(folder: Folder, slot: str) -> None:
 def change_passphrase(
     root: Folder,
     unwrapped: UnwrappedKey,
-    secret: bytes,
-    parameters: KdfParameters,
-    *,
-    created: str,
+    new: NewKeyslot,
     also: Iterable[Slot] = (),
 ) -> str:
     """Replace the unwrapped keyslot by one for a new passphrase; return the new one's id.
 
     The new one is written, synced and unwrapped before the old one is deleted. It keeps the
-    label. `also` are other keyslots of the old passphrase, which are deleted, too.
+    label of the old one. `also` are other keyslots of the old passphrase, which are deleted, too.
 
     Raises:
         PartlyDoneError: if an old keyslot could not be deleted.
@@ -265,14 +247,11 @@ def change_passphrase(
     old = unwrapped.slot
     master_key.confirm(root, unwrapped)
     with slot_folder(root) as folder:
-        new = keyslots.write(
+        made = keyslots.write(
             folder,
             unwrapped.master,
             unwrapped.vault.vault,
-            secret,
-            parameters=parameters,
-            label=old.label,
-            created=created,
+            new._replace(label=old.label),
             replaces=old.id,
         )
         for slot in (old, *also):
@@ -287,4 +266,4 @@ def change_passphrase(
                     f"{error.message}",
                     hint=f"filevault slot remove {slot.id} with the new passphrase",
                 ) from error
-    return new
+    return made

@@ -145,14 +145,26 @@ def parse(data: bytes, name: str, what: str) -> Slot:
     )
 
 
+class NewKeyslot(Record):
+    """A keyslot that is to be written.
+
+    `secret` is a passphrase as `kdf.passphrase_bytes` returns it, or the 32 bytes of a key file.
+    `parameters` are those of a passphrase's keyslot; None makes one of the type `keyfile`. `label`
+    is for people, and published with the vault. `created` is the time now, as text.
+    """
+
+    _secret = ("secret",)
+
+    secret: bytes
+    parameters: KdfParameters | None
+    label: str
+    created: str
+
+
 def build(
     master: bytes,
     vault: str,
-    secret: bytes,
-    *,
-    parameters: KdfParameters | None,
-    label: str,
-    created: str,
+    new: NewKeyslot,
     random: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
     """Return the bytes of a new keyslot file.
@@ -160,21 +172,19 @@ def build(
     Args:
         master: the master key to wrap.
         vault: the vault's id.
-        secret: a passphrase as `kdf.passphrase_bytes` returns it, or the 32 bytes of a key file.
-        parameters: of a passphrase's keyslot; None makes one of the type `keyfile`.
-        label: for people, published with the vault.
-        created: the time now, as text.
+        new: what the keyslot has.
         random: returns random bytes, for salt and nonce.
     """
     salt = random(kdf.MIN_SALT)
-    kek = _kek(secret, salt, vault, parameters)
+    parameters = new.parameters
+    kek = _kek(new.secret, salt, vault, parameters)
     values: dict[str, object] = {
         "format": format_header.FORMAT,
         "vault": vault,
         "master": key_schedule.item_key_id(master, vault),
         "type": PASSPHRASE if parameters else KEYFILE,
-        "label": label,
-        "created": created,
+        "label": new.label,
+        "created": new.created,
         **(parameters._asdict() if parameters else {}),
         "salt": binascii.b2a_base64(salt, newline=False).decode("ascii"),
         "check": _check(kek, vault, salt).finalize()[:_CHECK_SIZE].hex(),
@@ -190,11 +200,8 @@ def write(
     folder: Folder,
     master: bytes,
     vault: str,
-    secret: bytes,
+    new: NewKeyslot,
     *,
-    parameters: KdfParameters | None,
-    label: str,
-    created: str,
     replaces: str | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> str:
@@ -205,9 +212,7 @@ def write(
     Raises StorageError if it cannot be written, or cannot be unwrapped when it is read back; then
     it is deleted.
     """
-    data = build(
-        master, vault, secret, parameters=parameters, label=label, created=created, random=random
-    )
+    data = build(master, vault, new, random)
     name = file_name(data)
     what = described(name.removesuffix(SUFFIX))
     try:
@@ -215,7 +220,7 @@ def write(
         folder.write(name, data, keep=keep)
         try:
             slot = parse(folder.read(name, MAX_FILE), name, what)
-            opened = unwrap(slot, secret, what)
+            opened = unwrap(slot, new.secret, what)
         except (FileNotFoundError, DamagedError) as error:
             raise StorageError(f"{what} cannot be read back after it was written") from error
         if opened != master:

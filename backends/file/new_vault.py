@@ -67,10 +67,7 @@ def create(
                     folder,
                     master,
                     vault,
-                    secret,
-                    parameters=costs,
-                    label=label,
-                    created=created,
+                    keyslots.NewKeyslot(secret, costs, label, created),
                     random=random,
                 )
                 for secret, costs in secrets

@@ -93,10 +93,12 @@ def prepare(
                         folder,
                         master,
                         vault_id,
-                        secret_bytes(unwrapped.secret),
-                        parameters=unwrapped.slot.parameters,
-                        label=unwrapped.slot.label,
-                        created=format_time(clock()),
+                        keyslots.NewKeyslot(
+                            secret_bytes(unwrapped.secret),
+                            unwrapped.slot.parameters,
+                            unwrapped.slot.label,
+                            format_time(clock()),
+                        ),
                         replaces=unwrapped.slot.id,
                     )
                 )

@@ -65,12 +65,10 @@ def check_item(vault: Vault, name: str) -> CheckedItem:
 
 
 def check_other(vault: Vault, name: str) -> list[Finding]:
-    """Check an item that is no access key: a TOTP seed of a sealed vault."""
+    """Check an item that is no access key: a TOTP seed."""
     subject = f"item {printable(name)!r}"
-    if not vault.is_sealed:
-        return []
     try:
-        vault.backend.decrypt("totp", vault.path_name(name), vault.items.read(name))
+        vault.decrypt(vault.read_files(name))
     except FilevaultError as error:
         return [error_finding(subject, "opens", error)]
     return []

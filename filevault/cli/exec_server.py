@@ -118,7 +118,7 @@ class ServedCommand:
     def _served(self, renewals: Renewals) -> ServedCredentials:
         """Return the credentials to serve; they are there already unless `--lazy` is given."""
         lazy = bool(self._args.lazy)
-        served = renewals.add(self._profile.served(lazy=lazy), 0)
+        served = renewals.add(self._profile.served(lazy=lazy, ec2=self._args.ec2_server), 0)
         if not lazy:
             obtain_first(renewals, served)
         return served

@@ -295,7 +295,8 @@ def _vault(
         )
     with open_vault(choice, other, remembers=not args.dry_run) as opened:
         unlock(opened, SOURCE_VARIABLE)
-        contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
+        with opened.vault.memory.batch():
+            contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
     return ImportSource(f"{printable(choice.root)} ({choice.backend.title})", contents)
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from filevault.git.program import Git
     from filevault.git.repository import Repository
     from filevault.sessions import SessionCache
+    from filevault.sessions.lock_wait import LockWait
     from filevault.sessions.token_store import TokenStore
     from filevault.unlock.identities import NamedIdentities
     from filevault.unlock.prompt import Prompter
@@ -395,10 +396,11 @@ def token_store(
 
     `timeout` is how long another process is waited for, in seconds; None for long enough.
     """
-    from filevault.sessions.lock_wait import LockWait
     from filevault.sessions.token_store import TokenStore
 
     def wait(action: str) -> LockWait:
+        from filevault.sessions.lock_wait import LockWait
+
         return LockWait(
             context.reporter.say,
             lambda: context.prompter.present,

@@ -15,6 +15,7 @@ from filevault.errors import FilevaultError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.process_memory import ProcessMemory
 from filevault.partitions import FALLBACK_REGION
+from filevault.server.metadata_endpoint import RELIED_ON
 from filevault.server.peer_uid import can_find_peers
 from filevault.server.renewing_process import Obtained, Order, Outcome
 from filevault.server.served_credentials import ADVISORY, ServedCredentials
@@ -53,10 +54,15 @@ class ServedProfile:
 
         return MINIMUM_LIFE if isinstance(self.plan.step, LoginSession) else ADVISORY
 
-    def served(self, *, lazy: bool) -> ServedCredentials:
-        """Return what is to be served, with nothing obtained yet."""
-        name = repr(printable(self.plan.profile))
-        return ServedCredentials(name, self.life, on_demand=lazy, longest=self.longest_window)
+    def served(self, *, lazy: bool, ec2: bool) -> ServedCredentials:
+        """Return what is to be served, with `ec2` at a metadata endpoint; nothing is obtained."""
+        return ServedCredentials(
+            repr(printable(self.plan.profile)),
+            self.life,
+            on_demand=lazy,
+            longest=self.longest_window,
+            least=RELIED_ON if ec2 else 0,
+        )
 
     def role_life(self) -> int:
         """Return the seconds that a session of a role on top of it lives."""

@@ -81,7 +81,7 @@ class ServingProcess:
         opened.callback(process.close)
         renewals = Renewals(process, self._clock, reporter.warn_again)
         served = [
-            renewals.add(profile.served(lazy=state.lazy), number)
+            renewals.add(profile.served(lazy=state.lazy, ec2=state.ec2), number)
             for number, profile in enumerate(state.profiles)
         ]
         loop = opened.enter_context(EventLoop())

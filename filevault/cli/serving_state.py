@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from filevault.credentials import Credentials
 from filevault.errors import UsageError
+from filevault.server.metadata_endpoint import RELIED_ON
 from filevault.server.served_credentials import ServedCredentials
 from filevault.system.record import Record
 
@@ -62,9 +63,15 @@ class ProfileState(Record):
             obtained=served.obtained,
         )
 
-    def served(self, *, lazy: bool) -> ServedCredentials:
-        """Return what is served, as it was."""
-        found = ServedCredentials(self.title, self.life, on_demand=lazy, longest=self.longest)
+    def served(self, *, lazy: bool, ec2: bool) -> ServedCredentials:
+        """Return what is served, as it was; see `ServedProfile.served`."""
+        found = ServedCredentials(
+            self.title,
+            self.life,
+            on_demand=lazy,
+            longest=self.longest,
+            least=RELIED_ON if ec2 else 0,
+        )
         found.region = self.region
         if self.credentials is not None:
             found.succeed(self.credentials, self.account_id, self.obtained)

@@ -108,7 +108,7 @@ class StandingServer:
         lazy = bool(self._args.lazy)
         found = []
         for number, profile in enumerate(self._profiles):
-            served = renewals.add(profile.served(lazy=lazy), number)
+            served = renewals.add(profile.served(lazy=lazy, ec2=self._args.ec2), number)
             found.append(served)
             if not lazy:
                 obtain_first(renewals, served)

@@ -406,10 +406,11 @@ class AwsConfig:
         for section in sections:
             start, end = end, end + len(section) + 2
             line, _, body = section.partition("\n")
-            header, _, after = line.partition("]")
-            if "]" not in line[1:]:  # no header, but a key or a value
+            bracket = line.rfind("]")
+            if bracket < 1:  # no header, but a key or a value
                 return [(0, len(text), "", False)]
-            if "]" in after or header == "DEFAULT":
+            header = line[:bracket]
+            if "]" in header or header == "DEFAULT":
                 header = ""
             found.append((start, end, header, body in known))
             if header and "[" not in body:  # an indented header would begin a section again

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 ROLE = "filevault"
 """The name of the role that clients are told; it appears in paths only."""
+RELIED_ON = 11 * 60
+"""The seconds of life that clients rely on.
+
+botocore (1.44) takes what has less than 17 to 25 minutes left for the work of a failing service,
+and asks again only 2 to 10 minutes later, whatever the expiry. A minute more is for the renewal.
+"""
 _TOKEN_PATH = b"/latest/api/token"
 _TTL = "x-aws-ec2-metadata-token-ttl-seconds"
 _LONGEST_TTL = 21600

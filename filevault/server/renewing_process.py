@@ -28,6 +28,7 @@ _MAX_ANSWER = 1 << 20
 _TIMEOUT = 120  # seconds for one renewal without a person
 _NICENESS = 10
 _GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+_LONGEST_END = _GRACE + 1.0  # seconds
 _AT_ONCE = 4
 """How many copies there are at the same time: each needs the memory of botocore."""
 RELOADED = -1
@@ -154,7 +155,16 @@ class RenewingProcess:
         return _outcome(json.loads(data)) if data else None
 
     def close(self) -> None:
-        """End the process, and wait until it has ended."""
+        """End the process, and wait until it has ended; it is killed if it does not in time."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.settimeout(_LONGEST_END)
+            while self._socket.recv(_MAX_MESSAGE):  # an outcome that comes too late
+                pass
+        except TimeoutError:  # it is stopped
+            os.kill(self.pid, signal.SIGKILL)
+        except OSError:  # it is gone
+            pass
         self._socket.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)

@@ -30,12 +30,13 @@ class Windows(Record):
     mandatory: float
 
 
-def windows_of(life: float, longest: float = ADVISORY) -> Windows:
+def windows_of(life: float, longest: float = ADVISORY, least: float = 0.0) -> Windows:
     """Return the windows of a session that lives for some seconds.
 
-    `longest` is the advisory window where the life is long enough for it.
+    `longest` is the advisory window where the life is long enough for it, `least` what it is even
+    for a short life, up to three quarters of that.
     """
-    advisory = min(longest, life / 2)
+    advisory = max(min(longest, life / 2), min(least, life * 3 / 4))
     return Windows(advisory, min(_MANDATORY, life / 3, advisory))
 
 
@@ -48,10 +49,17 @@ class ServedCredentials:
         on_demand: obtain them only when a client asks, and renew them only if a client has asked
             since they were obtained. Otherwise they are always renewed ahead.
         longest: the longest advisory window in seconds.
+        least: the seconds of life that clients rely on.
     """
 
     def __init__(
-        self, name: str, life: int, *, on_demand: bool = False, longest: float = ADVISORY
+        self,
+        name: str,
+        life: int,
+        *,
+        on_demand: bool = False,
+        longest: float = ADVISORY,
+        least: float = 0.0,
     ) -> None:
         self.name = name
         self.on_demand = on_demand
@@ -66,8 +74,9 @@ class ServedCredentials:
         """When they were obtained, in Unix seconds."""
         self._life = life
         self._longest = longest
+        self._least = least
         self._expiry = 0.0
-        self._windows = windows_of(life, longest)
+        self._windows = windows_of(life, longest, least)
         self._asked = not on_demand
         self._failures = 0
         self._not_before = 0.0
@@ -100,13 +109,13 @@ class ServedCredentials:
     def begin(self, now: float) -> int | None:
         """Note that a renewal begins; return the seconds that its credentials must live at least.
 
-        None if those of the cache are good enough by its own rule. The cache has the session that
-        is served now, which must not be found again.
+        None if those of the cache are good enough by its own rule. Later the cache has the
+        session that is served now, which must not be found again.
         """
         self.is_renewing = True
         outdated, self._is_outdated = self._is_outdated, False
         if self.credentials is None or outdated:
-            return None
+            return int(self._least) or None
         return int(max(self._windows.advisory, self._expiry - now)) + 1
 
     def succeed(self, credentials: Credentials, account_id: str | None, now: float) -> None:
@@ -120,7 +129,7 @@ class ServedCredentials:
         self._expiry = float(credentials.expiration or 0)
         # With a clock that is wrong, new credentials can be in their window at once.
         self._not_before = now + min(_LEAST_PAUSE, (self._expiry - now) / 2)
-        self._windows = windows_of(max(self._life, self._expiry - now), self._longest)
+        self._windows = windows_of(max(self._life, self._expiry - now), self._longest, self._least)
         self._asked = not self.on_demand
 
     def fail(self, failure: str, now: float) -> bool:

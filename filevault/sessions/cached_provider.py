@@ -103,7 +103,7 @@ class CachedProvider(CredentialProvider):
                 return found[1]
             if not (waited and self._may_be_users):
                 return self._obtained(provider, refused)
-        # The other process kept nothing, and neither will this one: nothing to wait for.
+        # The other process kept nothing: what it got may have no expiry, so no wait is of use.
         return self._obtained(provider, refused)
 
     def _obtained(self, provider: CredentialProvider, refused: Credentials | None) -> Credentials:

@@ -310,8 +310,8 @@ class Folder:
         try:
             noted = self.inputs if self.inputs is not None and self.inputs.doubt is None else None
             before = None if noted is None else os.fstat(self.fd)
-            with os.scandir(self.fd) as found:
-                entries = sorted(found, key=_name)
+            entries = list(os.scandir(self.fd))  # read to its end, it is closed
+            entries.sort(key=_name)
             if noted is not None and before is not None:
                 noted.read(self.path, before, os.fstat(self.fd))
             return entries

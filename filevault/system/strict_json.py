@@ -18,7 +18,8 @@ MAX_FOREIGN_DEPTH = 32
 """Limit of levels in other programs' JSON; Python's parser fails at about a thousand."""
 
 _PART = r'"(?:[^"\\]|\\.)*"?|[][{}]'
-_TEXTS = frozenset({str})
+_CONTAINERS = frozenset({dict, list})
+_NESTED = _CONTAINERS | {str, int}
 _BLANK = " \t\n\r"  # RFC 8259 §2
 
 
@@ -172,21 +173,26 @@ def is_too_deep(text: str) -> bool:
     return False
 
 
-def _check_depth(value: dict[str, Any] | list[Any], depth: int) -> None:
-    if depth == 0:
-        raise _RefusedError("too many levels")
-    members = value.values() if isinstance(value, dict) else value
-    if _TEXTS.issuperset(map(type, members)):
-        return
-    for member in members:
-        member_type = type(member)
-        if member_type is dict or member_type is list:
-            _check_depth(member, depth - 1)
-        elif member_type is int:
-            if not 0 <= member <= MAX_INTEGER:
-                raise _RefusedError("an integer out of range")
-        elif member_type is not str:
+def _check_depth(value: dict[str, Any], depth: int) -> None:
+    """Check the types of all values, level by level: there may be thousands of small objects."""
+    level: list[Any] = [value]
+    while level:
+        if depth == 0:
+            raise _RefusedError("too many levels")
+        depth -= 1
+        members: list[Any] = []
+        for each in level:
+            members += each.values() if type(each) is dict else each
+        types = set(map(type, members))
+        if not types <= _NESTED:
             raise _RefusedError("a value that is neither text nor integer")
+        if int in types:
+            integers = [member for member in members if type(member) is int]
+            if min(integers) < 0 or max(integers) > MAX_INTEGER:
+                raise _RefusedError("an integer out of range")
+        level = []
+        if not types.isdisjoint(_CONTAINERS):
+            level = [member for member in members if type(member) in _CONTAINERS]
 
 
 def dumps(value: Mapping[str, object]) -> bytes:

@@ -27,7 +27,6 @@ from filevault.vault.item_store import ItemStore
 from filevault.vault.lookup import ItemFiles, ItemLookup, is_seed
 from filevault.vault.names import encode_name
 from filevault.vault.seen_items import SeenItem
-from filevault.vault.session_key import SessionKeyFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from filevault.vault.item import LongTermItem
     from filevault.vault.item_memory import ItemMemory
     from filevault.vault.rollback_check import RollbackCheck
+    from filevault.vault.session_key import SessionKeyFile
     from filevault.vault.session_key_cache import SessionKeyCache
     from filevault.vault.trust import Trust
 
@@ -472,6 +472,8 @@ class Vault:
         return self._session_key_file(self.state).read()
 
     def _session_key_file(self, state: Folder) -> SessionKeyFile:
+        from filevault.vault.session_key import SessionKeyFile
+
         return SessionKeyFile(state, self.state_id, self.backend, self._clock, self._session_keys)
 
     def check_rollback(self, name: str, data: bytes) -> SeenItem | None:

@@ -22,11 +22,12 @@ VAULT = "00112233445566778899aabbccddeeff"
 MASTER = bytes(range(32))
 COSTS = KdfParameters(64, 1, 1)
 SECRET = b"correct horse"
+NEW = keyslots.NewKeyslot(SECRET, COSTS, "", WHEN)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
 
 
 def build(secret: bytes = SECRET, costs: KdfParameters | None = COSTS, label: str = "") -> bytes:
-    return keyslots.build(MASTER, VAULT, secret, parameters=costs, label=label, created=WHEN)
+    return keyslots.build(MASTER, VAULT, keyslots.NewKeyslot(secret, costs, label, WHEN))
 
 
 def parse(data: bytes) -> keyslots.Slot:
@@ -130,14 +131,12 @@ def test_slot_that_cannot_be_read_back_is_not_taken_for_written(
     real = Folder.read
     monkeypatch.setattr(Folder, "read", torn)
     with Folder.open(str(tmp_path)) as folder, pytest.raises(StorageError, match="read back"):
-        keyslots.write(folder, MASTER, VAULT, SECRET, parameters=COSTS, label="", created=WHEN)
+        keyslots.write(folder, MASTER, VAULT, NEW)
 
 
 def test_written_slot_has_the_name_and_the_mode_of_the_format(tmp_path: Path) -> None:
     with Folder.open(str(tmp_path)) as folder:
-        name = keyslots.write(
-            folder, MASTER, VAULT, SECRET, parameters=COSTS, label="", created=WHEN
-        )
+        name = keyslots.write(folder, MASTER, VAULT, NEW)
     (file,) = tmp_path.iterdir()
     assert file.name == f"{name}.slot" == keyslots.file_name(file.read_bytes())
     assert file.stat().st_mode & 0o7777 == 0o600

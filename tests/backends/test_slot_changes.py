@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from filevault.backends.file.master_key import UnwrappedKey
 
 NEW = b"another long passphrase"
+REPLACEMENT = keyslots.NewKeyslot(NEW, CHEAP.default, "", WHEN)
 
 
 def hold(root: Folder, secret: bytes = PASSPHRASE) -> UnwrappedKey:
@@ -46,7 +47,9 @@ def hold(root: Folder, secret: bytes = PASSPHRASE) -> UnwrappedKey:
 
 
 def add(root: Folder, holder: UnwrappedKey, secret: bytes = NEW, label: str = "") -> str:
-    return keyslot_changes.add(root, holder, secret, CHEAP.default, label=label, created=WHEN)
+    return keyslot_changes.add(
+        root, holder, keyslots.NewKeyslot(secret, CHEAP.default, label, WHEN)
+    )
 
 
 def opens(path: Path, secret: bytes) -> bool:
@@ -69,7 +72,7 @@ def test_an_added_slot_opens_the_vault_and_the_old_one_does_still(
 def test_an_added_key_file_opens_the_vault(root: Folder, tmp_path: Path) -> None:
     text = keyslots.new_keyfile_text()
     secret = keyslots.keyfile_bytes(text, "it")
-    keyslot_changes.add(root, hold(root), secret, None, label="", created=WHEN)
+    keyslot_changes.add(root, hold(root), keyslots.NewKeyslot(secret, None, "", WHEN))
     reopen(tmp_path, GivenSecrets(keyfile(text))).unlock()
 
 
@@ -226,7 +229,7 @@ def test_a_changed_passphrase_keeps_label_and_takes_present_costs(tmp_path: Path
     with Folder.open(str(tmp_path)) as root:
         holder = hold(root)
         assert keyslots.weaker(keyslots.listing(root), CHEAP.default)
-        made = keyslot_changes.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
+        made = keyslot_changes.change_passphrase(root, holder, REPLACEMENT)
         (slot,) = keyslots.listing(root)
         assert (slot.id, slot.label, slot.parameters) == (made, "home", CHEAP.default)
         assert not keyslots.weaker([slot], CHEAP.default)
@@ -253,7 +256,7 @@ def test_a_vault_that_got_other_keys_meanwhile_is_left_alone(root: Folder, tmp_p
     for change in (
         lambda: add(root, holder),
         lambda: keyslot_changes.remove(root, holder, holder.slot.id, CHEAP),
-        lambda: keyslot_changes.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN),
+        lambda: keyslot_changes.change_passphrase(root, holder, REPLACEMENT),
     ):
         with pytest.raises(StorageError, match="by another process"):
             change()
@@ -272,10 +275,10 @@ def test_an_old_slot_that_cannot_be_deleted_is_told(
 
     monkeypatch.setattr(Folder, "remove", remove)
     with pytest.raises(PartlyDoneError, match="and the old one does still: cannot delete"):
-        keyslot_changes.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
+        keyslot_changes.change_passphrase(root, holder, REPLACEMENT)
     refusal = UnsyncedError("deleted, but")
     with pytest.raises(UnsyncedError):
-        keyslot_changes.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
+        keyslot_changes.change_passphrase(root, holder, REPLACEMENT)
     assert opens(tmp_path, NEW)
     assert opens(tmp_path, PASSPHRASE)
 

@@ -41,10 +41,12 @@ def pair(key: tuple[str, str]) -> str:
     return f"aws_access_key_id = {key[0]}\naws_secret_access_key = {key[1]}\n"
 
 
-CREDENTIALS = (
-    f"# mine\n[one]\n{pair(ONE)}region = eu-west-1\n\n[two-long-term]\n{pair(TWO)}"
-    f"[two]\naws_access_key_id = {EXAMPLE_SESSION_ID}\naws_secret_access_key = {'x' * 40}\n"
+SESSION = (
+    f"aws_access_key_id = {EXAMPLE_SESSION_ID}\naws_secret_access_key = {'x' * 40}\n"
     "aws_session_token = t\n"
+)
+CREDENTIALS = (
+    f"# mine\n[one]\n{pair(ONE)}region = eu-west-1\n\n[two-long-term]\n{pair(TWO)}[two]\n{SESSION}"
 )
 
 
@@ -61,6 +63,24 @@ def _credentials(machine: Machine, _gpg: GpgHome) -> Source:
     machine.write_config("[default]\n")
     (machine.home / ".aws/credentials").write_text(CREDENTIALS)
     return Source(())
+
+
+def _aws_mfa(machine: Machine, _gpg: GpgHome) -> Source:
+    """The layout of aws-mfa: the long-term key stands in a section of its own."""
+    machine.write_config("")
+    (machine.home / ".aws/credentials").write_text(
+        f"[one-long-term]\n{pair(ONE)}aws_mfa_device = arn:aws:iam::1:mfa/one\n[one]\n{SESSION}"
+    )
+    return Source((), keys={"one": ONE})
+
+
+def _awsume(machine: Machine, _gpg: GpgHome) -> Source:
+    """The layout of awsume: a section with a session beside the key's."""
+    machine.write_config("")
+    (machine.home / ".aws/credentials").write_text(
+        f"[one]\n{pair(ONE)}[autoawsume-one]\n{SESSION}autoawsume = true\n"
+    )
+    return Source((), keys={"one": ONE})
 
 
 def _config(machine: Machine, _gpg: GpgHome) -> Source:
@@ -151,22 +171,43 @@ def _aws_vault_passage(machine: Machine, _gpg: GpgHome) -> Source:
 
 
 def _vault(machine: Machine, _gpg: GpgHome) -> Source:
-    """Another `file` vault with another passphrase, whose items have more lines."""
+    """Another `file` vault with another passphrase."""
+    source = _filevault(machine, "file", (), {"FILEVAULT_PASSPHRASE": SOURCE_WORD})
+    return Source(source.words, {"FILEVAULT_SOURCE_PASSPHRASE": SOURCE_WORD})
+
+
+def _pass_vault(machine: Machine, gpg: GpgHome) -> Source:
+    return _filevault(machine, "pass", ("--recipient", JON), gpg.env())
+
+
+def _age_vault(machine: Machine, _gpg: GpgHome) -> Source:
+    source = _filevault(machine, "age", ("--no-passphrase",), {})
+    identities = machine.home / "usb/config/filevault/identities"
+    return Source(source.words, {"FILEVAULT_SOURCE_AGE_IDENTITY_FILE": str(identities)})
+
+
+def _filevault(
+    machine: Machine, kind: str, words: tuple[str, ...], given: Mapping[str, str]
+) -> Source:
+    """Another vault of filevault."""
     path = machine.home / "usb/vault"
-    env = {**machine.env, "FILEVAULT_PASSPHRASE": SOURCE_WORD, "FILEVAULT_BACKEND": "file"}
+    own = {"FILEVAULT_BACKEND": kind, "XDG_CONFIG_HOME": str(machine.home / "usb/config")}
+    env = {**machine.env, **own, **given}
     inside = InProcess(env)
-    assert inside.run("--vault", str(path), "init").status == 0
+    assert inside.run("--vault", str(path), "init", *words).status == 0
     for name, key in BOTH.items():
         ended = inside.run(
             "--vault", str(path), "add", name, "--stdin", "--no-config",
             stdin="\n".join(key).encode(),
         )  # fmt: skip
         assert ended.status == 0, ended
-    return Source((str(path),), {"FILEVAULT_SOURCE_PASSPHRASE": SOURCE_WORD})
+    return Source((str(path),), given)
 
 
 SOURCES: dict[str, Callable[[Machine, GpgHome], Source]] = {
     "credentials": _credentials,
+    "aws-mfa": _aws_mfa,
+    "awsume": _awsume,
     "config": _config,
     "csv": _csv,
     "short csv": _short_csv,
@@ -176,6 +217,8 @@ SOURCES: dict[str, Callable[[Machine, GpgHome], Source]] = {
     "aws-vault-pass": _aws_vault_pass,
     "aws-vault-passage": _aws_vault_passage,
     "vault": _vault,
+    "pass vault": _pass_vault,
+    "age vault": _age_vault,
 }
 
 

@@ -13,6 +13,7 @@ from tests.fakes import FakeAws
 from tests.samples import JON, OTHER_ACCOUNT, SECRET, ZOE
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.damage import flip
 from tests.worlds.in_process import InProcess, InProcessResult
 
 FINE = f"{SECRET}\naws_access_key_id: AKIAQNZGKIQY56JQ7WML\nfilevault: 1 name=two\n"
@@ -80,6 +81,29 @@ def _cut(keeper: BackendMachine) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def _flipped(keeper: BackendMachine) -> None:
+    flip(keeper.path("one"))
+
+
+def _emptied(keeper: BackendMachine) -> None:
+    keeper.path("one").write_bytes(b"")
+
+
+def _conflict(keeper: BackendMachine) -> None:
+    data = keeper.path("one").read_bytes()
+    keeper.path("one").write_bytes(b"<<<<<<< HEAD\n" + data + b"=======\n>>>>>>> theirs\n")
+
+
+def _seed(keeper: BackendMachine) -> None:
+    keeper.put("mfa/jon", b"JBSWY3DPEHPK3PXP\n")
+    flip(keeper.path("mfa/jon"))
+
+
+def _key_for_seed(keeper: BackendMachine) -> None:
+    keeper.put("mfa/jon", b"JBSWY3DPEHPK3PXP\n")
+    keeper.path("mfa/jon").write_bytes(keeper.path("one").read_bytes())
+
+
 def _swapped(keeper: BackendMachine) -> None:
     keeper.path("one").write_bytes(keeper.path("two").read_bytes())
 
@@ -133,6 +157,11 @@ def _damaged_slot(keeper: BackendMachine) -> None:
 
 DAMAGES = {
     "cut": Damage(_cut, "opens", "error", 6),
+    "flipped": Damage(_flipped, "opens", "error", 6),
+    "emptied": Damage(_emptied, "opens", "error", 6),
+    "conflict": Damage(_conflict, "opens", "error", 6),
+    "seed": Damage(_seed, "opens", "error", 6),
+    "key in the place of a seed": Damage(_key_for_seed, "opens", "error", 6, ("file",)),
     "swapped": Damage(_swapped, "opens", "error", 6, ("file",)),
     "swapped where nothing is authenticated": Damage(
         _swapped, "name", "warning", 0, ("pass", "age")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from filevault.credentials import Credentials
+from filevault.server.metadata_endpoint import RELIED_ON
 from filevault.server.served_credentials import ServedCredentials, windows_of
 
 HOUR = 3600.0
@@ -33,6 +34,20 @@ def test_the_windows_of_a_life(life: float, advisory: float, mandatory: float) -
 def test_a_console_login_is_renewed_as_late_as_sdks_do_it() -> None:
     found = windows_of(900, 300)
     assert (found.advisory, found.mandatory) == (300, 300)
+
+
+@pytest.mark.parametrize(
+    ("life", "advisory", "mandatory"),
+    [(12 * HOUR, 900, 600), (1500, 750, 500), (900, 660, 300), (600, 450, 200)],
+)
+def test_what_clients_use_for_long_is_renewed_early(
+    life: float, advisory: float, mandatory: float
+) -> None:
+    """At a metadata endpoint boto3 asks again ten minutes later, whatever the expiry."""
+    found = windows_of(life, least=RELIED_ON)
+    assert (found.advisory, found.mandatory) == (advisory, mandatory)
+    assert windows_of(900, 300, RELIED_ON).advisory == 660  # a console login
+    assert ServedCredentials("test", 900, least=RELIED_ON).begin(NOW) == 660
 
 
 @pytest.mark.parametrize("life", [900.0, HOUR, 12 * HOUR])

@@ -41,7 +41,7 @@ def write_keyslots(folder: Path) -> None:
         secret: bytes, costs: KdfParameters | None, master: bytes = MASTER, vault: str = VAULT
     ) -> bytes:
         return keyslots.build(
-            master, vault, secret, parameters=costs, label="", created=WHEN, random=Stream("slot")
+            master, vault, keyslots.NewKeyslot(secret, costs, "", WHEN), Stream("slot")
         )
 
     def slot(

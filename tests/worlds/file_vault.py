@@ -185,12 +185,9 @@ def add_slot(
     master: bytes,
     secret: bytes,
     parameters: KdfParameters | None = CHEAP.default,
-    label: str = "",
 ) -> Path:
     """Put one more slot into a vault and return its file."""
-    data = keyslots.build(
-        master, vault.vault, secret, parameters=parameters, label=label, created=WHEN
-    )
+    data = keyslots.build(master, vault.vault, keyslots.NewKeyslot(secret, parameters, "", WHEN))
     return put_slot(path, data)
 
 

@@ -11,6 +11,8 @@ from tests.worlds.serving_process import Answer, ServingProcess, children, next_
 # Prints its environment, then waits for a line from the test, which is its exit status.
 WAITING = 'env; echo "COMMAND_PID=$$"; echo; read status < "$FIFO"; exit $status'
 
+ROLE = "/latest/meta-data/iam/security-credentials/filevault"
+
 
 class ServedCommand(ServingProcess):
     """A run of `exec --server`.
@@ -57,8 +59,8 @@ class ServedCommand(ServingProcess):
 
     @property
     def token(self) -> str:
-        """The token that the command gets."""
-        return self.env["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+        """The token that the command gets, empty if it gets none."""
+        return self.env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
 
     @property
     def port(self) -> int:
@@ -82,8 +84,8 @@ class ServedCommand(ServingProcess):
         return self.ask(path, {"Authorization": self.token, **headers})
 
     def key_id(self) -> str:
-        """Return the key id that a client gets."""
-        found = self.get()
+        """Return the key id that a client gets; of a metadata endpoint, by IMDSv1."""
+        found = self.get("/" if self.token else ROLE)
         assert found.status == 200, found
         return str(found.body["AccessKeyId"])
 

@@ -76,11 +76,13 @@ class _Listing:
 
     def labels(self, name: str, now: float, *, local: bool) -> list[str]:
         """Return the live sessions and the sign-in, with the time left or the local end of each."""
-        signed_in = self.signed_in.get(name)
-        return [
-            *([] if signed_in is None else [signed_in.label(now, local=local)]),
-            *_labels(self.sessions.get(name, ()), now, local=local),
-        ]
+        found = []
+        if name in self.signed_in:
+            found.append(self.signed_in[name].label(now, local=local))
+        for operation, expiration in sorted(self.sessions.get(name, ())):
+            end = format_local(expiration) if local else format_duration(expiration - now)
+            found.append(f"{_LABELS.get(operation, operation)}:{end}")
+        return found
 
 
 def configure(parser: Parser) -> None:
@@ -257,14 +259,6 @@ class _Sources:
             with contextlib.suppress(FilevaultError):
                 source = source_of(profile)
         return profile.source, "" if source is None else source.reference
-
-
-def _labels(sessions: Sequence[LiveSession], now: float, *, local: bool) -> list[str]:
-    found = []
-    for operation, expiration in sorted(sessions):
-        end = format_local(expiration) if local else format_duration(expiration - now)
-        found.append(f"{_LABELS.get(operation, operation)}:{end}")
-    return found
 
 
 def _age(days: int, created_from: str | None) -> str:

@@ -113,7 +113,7 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
                 vault.folder, unwrapped, context.kdf_policy
             )
         new = keyslot_changes.change_passphrase(
-            vault.folder, unwrapped, secret, costs, created=created, also=others
+            vault.folder, unwrapped, keyslots.NewKeyslot(secret, costs, "", created), others
         )
         return new, others
 

@@ -118,7 +118,7 @@ def _add(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
         def act() -> str:
             made.append(
                 keyslot_changes.add(
-                    folder, unwrapped, secret, costs, label=args.label, created=created
+                    folder, unwrapped, keyslots.NewKeyslot(secret, costs, args.label, created)
                 )
             )
             return made[0]

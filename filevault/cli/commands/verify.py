@@ -88,10 +88,9 @@ class _Verification:
         context.reporter.end_countdown()
         if self._args.profiles:
             return
-        if vault.is_sealed:
-            for name in filter(is_seed, stored):
-                self._counts["others"] += 1
-                self.findings += check_other(vault, name)
+        for name in filter(is_seed, stored):
+            self._counts["others"] += 1
+            self.findings += check_other(vault, name)
         self._counts["access"], found = check_access(
             vault, context.settings.pin, context.kdf_policy.default
         )
