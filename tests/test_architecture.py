@@ -272,6 +272,35 @@ def test_nothing_is_cast_to_a_type() -> None:
     assert found == []
 
 
+def test_no_comprehension_hides_a_name_of_its_module() -> None:
+    """CPython 3.12.1 takes the name for a local variable in the whole function (PEP 709)."""
+    comprehensions = (ast.ListComp, ast.SetComp, ast.DictComp)
+    found = [
+        f"{module.path}:{node.lineno}: {inner.id}"
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, comprehensions)
+        for part in node.generators
+        for inner in ast.walk(part.target)
+        if isinstance(inner, ast.Name) and inner.id in _names(module.tree)
+    ]
+    assert found == []
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """The functions and classes of a module, and what it assigns and imports."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {each.id for each in targets if isinstance(each, ast.Name)}
+    return found
+
+
 def test_backends_are_imported_by_their_installed_name() -> None:
     found = [
         f"{module.path}:{line}"
