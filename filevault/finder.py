@@ -156,9 +156,8 @@ class _Loader(SourceFileLoader):
         try:
             code = marshal.loads(memoryview(data)[_HEADER_SIZE:])  # noqa: S302 - as Python does
             _fix_co_filename(code, self.path)
-        except Exception:  # noqa: BLE001 - a short read, or another Python: both are Python's
-            super().exec_module(module)
-            return
+        except Exception:  # noqa: BLE001 - cut off by a crash; Python would fail at each start
+            code = self.source_to_code(self.get_data(self.path), self.path)
         exec(code, module.__dict__)  # noqa: S102 - as Python does
 
 
