@@ -398,7 +398,8 @@ def test_five_profiles_stay_small_over_ten_renewals(ready: AwsMachine) -> None:
             if number == 0:
                 first, files = _resident(server.process.pid), _files(server.process.pid)
         last = _resident(server.process.pid)
-        assert _files(server.process.pid) == files
+        # The connection of a client may be about to be closed; a leak would be ten times that.
+        assert abs(_files(server.process.pid) - files) <= 1
         assert last <= 32 << 10, last
         assert last <= first * 1.1, (first, last)
     code = "import boto3; print(flush=True); input()"
