@@ -25,31 +25,26 @@ def entry() -> "NoReturn":
     Python's clean-up is skipped: it frees each object, which takes 3 ms, and the kernel frees the
     whole process at once. Files are closed and synced where they are written.
     """
-    tried = None
-    if "exec" in sys.argv or "export" in sys.argv:
-        import posix
+    import posix
 
-        try:
+    tried = None
+    try:
+        if "exec" in sys.argv or "export" in sys.argv:
             from filevault.lane.serve import attempt
 
             # Serves a cached answer and does not return, or says why not.
             tried = attempt(sys.argv[1:], posix.environ)
-        except KeyboardInterrupt:
-            posix.write(2, b"filevault: interrupted\n")
-            posix._exit(130)
-    from filevault.finder import install, preload
+        _find_faster(preloads=tried is not None)
+        import contextlib
+        import os
 
-    install()
-    if tried is not None:
-        preload()
-    import contextlib
-    import os
+        from filevault.system.hardening import harden
 
-    from filevault.system.hardening import harden
-
-    harden()
-    from filevault.cli import main
-
+        harden()
+        from filevault.cli import main
+    except KeyboardInterrupt:
+        posix.write(2, b"filevault: interrupted\n")
+        posix._exit(130)
     try:
         status = main(sys.argv[1:], attempt=tried)
     except SystemExit as ending:  # --help and --version, by argparse
@@ -58,6 +53,17 @@ def entry() -> "NoReturn":
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(status)
+
+
+def _find_faster(*, preloads: bool) -> None:
+    """Use the finder of filevault's own modules, where this Python has what that needs."""
+    try:
+        from filevault.finder import install, preload
+    except ImportError:  # of private functions: all is found as Python finds it
+        return
+    install()
+    if preloads:
+        preload()
 
 
 if __name__ == "__main__":

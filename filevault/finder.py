@@ -94,19 +94,18 @@ HOT = (
     "vault.seen_items",
     "vault.trust",
     "backends.item_header",
-    "backends.sealing",
-    "backends.sealing.key_schedule",
-    "vault.session_key",
     "vault.vault",
     "cli.open_vault",
     "system.search_path",
     "cli.replace_process",
     "issued.child_environment",
     "cli.commands.exec",
+    "backends.sealing",
     "backends.sealing.format_header",
     "backends.file.vault_json",
     "backends.sealing.xaes",
     "backends.sealing.envelope",
+    "backends.sealing.key_schedule",
     "backends.file.backend",
     "config.aws_config",
     "sources.source",
@@ -121,6 +120,7 @@ HOT = (
     "sessions.cached_provider",
     "sessions.session_hash",
     "plan.providers",
+    "vault.session_key",
     "keycache.agent_folders",
     "backends.kdf",
     "backends.file.keyslots",
@@ -140,20 +140,24 @@ class _Loader(SourceFileLoader):
 
     def exec_module(self, module: "ModuleType") -> None:
         """Execute a module; `loader_state` of its specification is the header that is valid."""
+        spec: ModuleSpec = module.__spec__  # type: ignore[assignment]
         try:
-            fd = posix.open(module.__cached__, posix.O_RDONLY | posix.O_CLOEXEC)
+            # Not `__cached__` of the module, which Python 3.15 lacks.
+            fd = posix.open(spec.cached, posix.O_RDONLY | posix.O_CLOEXEC)  # type: ignore[arg-type]
             try:
                 data = posix.read(fd, _READ_SIZE)
             finally:
                 posix.close(fd)
         except OSError:
             data = b""
-        valid = module.__spec__.loader_state  # type: ignore[union-attr]
-        if data[:_HEADER_SIZE] != valid or len(data) == _READ_SIZE:
+        if data[:_HEADER_SIZE] != spec.loader_state or len(data) == _READ_SIZE:
             super().exec_module(module)
             return
-        code = marshal.loads(memoryview(data)[_HEADER_SIZE:])  # noqa: S302 - as Python does
-        _fix_co_filename(code, self.path)
+        try:
+            code = marshal.loads(memoryview(data)[_HEADER_SIZE:])  # noqa: S302 - as Python does
+            _fix_co_filename(code, self.path)
+        except Exception:  # noqa: BLE001 - cut off by a crash; Python would fail at each start
+            code = self.source_to_code(self.get_data(self.path), self.path)
         exec(code, module.__dict__)  # noqa: S102 - as Python does
 
 
@@ -198,9 +202,14 @@ def install() -> None:
 
 
 def preload() -> None:
-    """Import what a cached `exec` needs; not with `-X importtime`, whose list would lack it."""
+    """Import what a cached `exec` needs; not with `-X importtime`, whose list would lack it.
+
+    What cannot be imported is left to the import statement, which fails where that is reported.
+    """
     modules = sys.modules
     if Finder not in sys.meta_path or "importtime" in sys._xoptions:
+        return
+    if b"PYTHONPROFILEIMPORTTIME" in posix.environ:
         return
     for each in HOT:
         name = _OURS + each
@@ -209,4 +218,7 @@ def preload() -> None:
             spec = Finder.find_spec(name, modules[parent].__path__)
             if spec is None:
                 return
-            setattr(modules[parent], child, _load_unlocked(spec))
+            try:
+                setattr(modules[parent], child, _load_unlocked(spec))
+            except Exception:  # noqa: BLE001 - whatever a module raises
+                return

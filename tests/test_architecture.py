@@ -272,6 +272,56 @@ def test_nothing_is_cast_to_a_type() -> None:
     assert found == []
 
 
+def test_no_comprehension_assigns_a_name_that_its_function_means_otherwise() -> None:
+    """CPython 3.12.1 takes the name for a local variable in the whole function (PEP 709)."""
+    found = [
+        f"{module.path}:{function.lineno}: {name}"
+        for module in MODULES
+        for function in ast.walk(module.tree)
+        if isinstance(function, ast.FunctionDef)
+        for name in _assigned_by_comprehensions(function) & _global_names(module.tree)
+        if _loads(function, name) > sum(_loads(each, name) for each in _assigning(function, name))
+    ]
+    assert found == []
+
+
+def _assigning(function: ast.FunctionDef, name: str) -> list[ast.AST]:
+    """The comprehensions of a function that assign a name."""
+    return [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp)
+        if name in {each.id for part in node.generators for each in _named(part.target)}
+    ]
+
+
+def _assigned_by_comprehensions(function: ast.FunctionDef) -> set[str]:
+    parts = (part for node in ast.walk(function) for part in getattr(node, "generators", ()))
+    return {each.id for part in parts for each in _named(part.target)}
+
+
+def _loads(tree: ast.AST, name: str) -> int:
+    return sum(each.id == name and isinstance(each.ctx, ast.Load) for each in _named(tree))
+
+
+def _named(tree: ast.AST) -> list[ast.Name]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+
+
+def _global_names(tree: ast.Module) -> set[str]:
+    """The functions and classes of a module, and what it assigns and imports."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {each.id for each in targets if isinstance(each, ast.Name)}
+    return found
+
+
 def test_backends_are_imported_by_their_installed_name() -> None:
     found = [
         f"{module.path}:{line}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault import __version__, errors
+from filevault import __version__, errors, rare_errors
 from filevault.cli.command import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
 from filevault.config.settings import SETTINGS, SWITCH, GlobalOptions
@@ -277,7 +277,7 @@ def test_what_names_a_session_is_told() -> None:
 def _error_classes() -> dict[str, int]:
     return {
         name: value.exit_status
-        for name, value in vars(errors).items()
+        for name, value in {**vars(errors), **vars(rare_errors)}.items()
         if isinstance(value, type) and issubclass(value, errors.FilevaultError)
     }
 

@@ -10,16 +10,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from filevault import errors
 from filevault.backends import kdf
 from filevault.backends.file import keyslots, vault_json
 from filevault.backends.sealing import key_schedule
-from filevault.errors import (
-    DamagedError,
-    FilevaultError,
-    LockedError,
-    TamperedError,
-    WrongPassphraseError,
-)
+from filevault.errors import DamagedError, FilevaultError, LockedError, TamperedError
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.secret_buffer import overwrite
@@ -296,10 +291,10 @@ def _reject(source: SecretSource, secret: Secret, problems: list[FilevaultError]
     """Report a secret as rejected; add the keyslots that were not tried to the error."""
     try:
         source.on_rejected(secret)
-    except WrongPassphraseError as error:
+    except errors.WrongPassphraseError as error:
         if not problems:
             raise
-        raise WrongPassphraseError(
+        raise errors.WrongPassphraseError(
             f"{error.message}; not every keyslot could be tried: {problems[0].message}",
             hint=problems[0].hint or error.hint,
         ) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from filevault import errors
 from filevault.backends.file import FILE as BACKEND
 from filevault.backends.sealing import format_header
-from filevault.errors import DamagedError, NoVaultError
+from filevault.errors import DamagedError
 from filevault.system import strict_json
 from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable
@@ -40,7 +41,7 @@ def read(root: Folder) -> Marker:
             data = folder.read(FILE, format_header.MAX_HEADER)
             path = folder.join(FILE)
     except FileNotFoundError as error:
-        raise NoVaultError(
+        raise errors.NoVaultError(
             f"there is no vault at {printable(root.path)!r}", hint="filevault init makes one"
         ) from error
     what = f"{printable(path)!r}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault import errors
 from filevault.calls.call import Call, CallProvider, signed_by
-from filevault.errors import AwsError, LockedError, MfaError, TooLongError
+from filevault.errors import LockedError
 from filevault.system.printable import printable
 from filevault.system.times import format_duration
 
@@ -140,7 +141,7 @@ class AssumeRoleProvider(CallProvider):
         credentials = parent.retrieve()
         try:
             return self._assume(parent, credentials, step.mfa)
-        except AwsError as error:
+        except errors.AwsError as error:
             if step.fresh_mfa is not None and is_denied(error) and parent.from_cache:
                 return self._with_fresh_code(step.fresh_mfa, error)
             if error.code not in _NO_LONGER_ACCEPTED:
@@ -150,7 +151,7 @@ class AssumeRoleProvider(CallProvider):
                 raise
         return self._assume(parent, renewed, step.mfa)
 
-    def _with_fresh_code(self, mfa: MfaRequest, refused: AwsError) -> Credentials:
+    def _with_fresh_code(self, mfa: MfaRequest, refused: errors.AwsError) -> Credentials:
         self._run.warn(
             f"AWS denies the role of profile {printable(self._step.profile)!r} to the cached "
             "session: a policy may ask for a fresh MFA code, so one is presented"
@@ -158,7 +159,7 @@ class AssumeRoleProvider(CallProvider):
         key = self._run.source_provider()
         try:
             return self._assume(key, key.retrieve(), mfa)
-        except (LockedError, MfaError) as error:
+        except (LockedError, errors.MfaError) as error:
             hint = f"{error.message}: a policy of the role may ask for a fresh MFA code"
             raise refused.add_context(
                 hint=f"{refused.hint}; {hint}" if refused.hint else hint
@@ -185,7 +186,7 @@ class AssumeRoleProvider(CallProvider):
 
         try:
             return self._run.token_code.present(device, step.profile, call)
-        except TooLongError:
+        except errors.TooLongError:
             if device is not None or request.duration <= _ALWAYS_ALLOWED:
                 raise
         shorter = self._call(credentials, request._replace(duration=_ALWAYS_ALLOWED), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from filevault.errors import AwsError
+from filevault import errors
 from filevault.sources.source import CredentialProvider, Step
 from filevault.system.record import Record
 
@@ -132,7 +132,7 @@ def signed_by(
     """
     try:
         return call(credentials)
-    except AwsError as error:
+    except errors.AwsError as error:
         if error.code not in _UNKNOWN_KEY:
             raise
         replacement = parent.replacement(credentials)

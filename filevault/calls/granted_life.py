@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import AwsError
+from filevault import errors
 from filevault.system.times import format_time
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def checked_life(made: Credentials, duration: int, now: float, subject: str) -> 
     if made.expiration is None:
         return made
     if made.expiration <= now - _SKEW:
-        raise AwsError(
+        raise errors.AwsError(
             f"AWS gave {subject} a session that ended at {format_time(made.expiration)}",
             hint="check the clock of this machine, and endpoint_url: AWS gives no such sessions",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filevault import errors
 from filevault.cli import streams
 from filevault.cli.command import (
     ALIASES,
@@ -16,7 +17,7 @@ from filevault.cli.context import Context, Runtime
 from filevault.cli.parser import find_command, global_options, global_parser
 from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
-from filevault.errors import DeclinedError, FilevaultError, UsageError
+from filevault.errors import FilevaultError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def main(
             streams.fail(attempt.failure)  # a part of the result is printed already
         try:
             status = line.module.run(namespace, context)
-        except DeclinedError as declined:
+        except errors.DeclinedError as declined:
             reporter.say(declined.message)
             status = 0
         finally:

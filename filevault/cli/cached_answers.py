@@ -171,8 +171,8 @@ def _make_slot(
     folder: _Folder, key_store: KeyStore, state_id: str, question: bytes, size: int
 ) -> int:
     """Return a free slot for an answer of `size` bytes, which may be that of the oldest."""
-    times = {slot: written for written, slot, _name in sorted(folder.files())}
-    own = {slot for _time, slot, name in folder.files() if name == _name(question)}
+    times = {slot: written for written, slot, _ in sorted(folder.files())}
+    own = {slot for _, slot, name in folder.files() if name == _name(question)}
     sizes = {}
     for slot, key_type in enumerate(ANSWER_TYPES):
         cached = key_store.get(state_id, key_type)

@@ -73,6 +73,17 @@ class FullParser(argparse.ArgumentParser):
         """Return the options and positionals in the order of their declaration."""
         return list(self._actions)  # argparse has no public view of it
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:  # noqa: ANN401
+        """Convert the words of an argument; `--vault=--` has the value `--`.
+
+        argparse drops that before Python 3.13, and the option would have no value: `[]`.
+        """
+        if arg_strings == ["--"] and action.option_strings:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of exiting."""
         raise UsageError(printable(message), hint=f"{self.prog} --help")

@@ -56,8 +56,8 @@ def make(
             context.prompter,
             ordinary=True,
             instead="--generate, or --new-key-file with --no-passphrase",
+            check=lambda given: new_secret.check_strength(given, allow_weak=options.allow_weak),
         )
-        new_secret.check_strength(passphrase, allow_weak=options.allow_weak)
     key_file = new_secret.key_file_path(options.new_key_file, choice, context)
     if generated is not None:
         # Printed before the vault is made: without its passphrase it would be lost.

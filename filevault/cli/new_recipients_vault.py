@@ -275,9 +275,12 @@ def _new_identity(options: NewVaultOptions, choice: VaultChoice, context: Contex
         show_generated(generated, context)
     elif not options.no_passphrase:
         passphrase = new_passphrase(
-            settings, context.prompter, ordinary=True, instead="--generate, or --no-passphrase"
+            settings,
+            context.prompter,
+            ordinary=True,
+            instead="--generate, or --no-passphrase",
+            check=lambda given: check_strength(given, allow_weak=options.allow_weak),
         )
-        check_strength(passphrase, allow_weak=options.allow_weak)
     text, recipient = new_identity(
         passphrase, environment=settings.program_environment(), clock=context.runtime.clock
     )

@@ -77,9 +77,13 @@ def obtain_passphrase(args: argparse.Namespace, context: Context, *others: str) 
         show_generated(generated, context)
         return generated.encode()
     options = " or ".join(("--generate", *others))
-    passphrase = new_passphrase(context.settings, context.prompter, ordinary=False, instead=options)
-    check_strength(passphrase, allow_weak=args.allow_weak)
-    return passphrase
+    return new_passphrase(
+        context.settings,
+        context.prompter,
+        ordinary=False,
+        instead=options,
+        check=lambda given: check_strength(given, allow_weak=args.allow_weak),
+    )
 
 
 def lies_in(path: str, folder: str) -> bool:

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
+from filevault import errors
 from filevault.backends import backend_names
 from filevault.backends.definition import SEALED, VaultParts
-from filevault.errors import (
-    FilevaultError,
-    InterruptedByUserError,
-    LockedError,
-    NoTerminalError,
-    NoVaultError,
-    StorageError,
-    UsageError,
-)
+from filevault.errors import FilevaultError, LockedError, StorageError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK
 from filevault.keycache.vault_keys import VaultKeys
 from filevault.system.files import Folder
@@ -153,10 +146,10 @@ class OpenVault:
             # The pin was checked when this vault was opened.
             with open_vault(self.choice, self._context, checks_pin=False, asks=False) as opened:
                 key = opened.vault.session_key()
-        except NoTerminalError as error:
+        except errors.NoTerminalError as error:
             self._context.reporter.debug(f"no session is kept or looked for: {error.message}")
             return None
-        except InterruptedByUserError:
+        except errors.InterruptedByUserError:
             raise
         except FilevaultError as error:
             self._context.reporter.notice(f"no session is kept or looked for: {error.message}")
@@ -341,9 +334,11 @@ def open_vault_if_any(choice: VaultChoice, context: Context) -> Iterator[OpenVau
     Raises what `open_vault` and `require_named_vault` raise.
     """
     require_named_vault(choice, context)
-    opened = None
-    with contextlib.suppress(NoVaultError):
+    opened: OpenVault | None
+    try:
         opened = open_vault(choice, context)
+    except errors.NoVaultError:
+        opened = None
     with opened or contextlib.nullcontext():
         yield opened
 

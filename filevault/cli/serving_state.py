@@ -1,13 +1,15 @@
 """ServingState: what the serving process of `serve` gets from the process that it replaces.
 
-It is passed in a file in memory, whose descriptor is inherited: never in arguments, environment
-or a file system.
+It is passed through a pipe, whose descriptor is inherited: never in arguments, environment or a
+file, and in memory that is not swapped out.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import stat
 from typing import TYPE_CHECKING, Any, Self
 
 from filevault.credentials import Credentials
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 ARGUMENT = "__state="
 """The beginning of the word of the command line that names the descriptor."""
-_LONGEST = 16 << 20  # bytes
+_LONGEST = 1 << 20  # bytes, what a user may let a pipe contain (pipe(7))
+_USUAL = 64 << 10
 
 
 class ProfileState(Record):
@@ -101,30 +104,45 @@ class ServingState(Record):
     debug: bool
 
     def word(self) -> str:
-        """Write the state to memory that a program inherits; return the word that names it."""
+        """Write the state to a pipe that a program inherits; return the word that names it.
+
+        Raises UsageError if it does not fit.
+        """
         values = self._asdict()
         values["profiles"] = [
             {**each._asdict(), "credentials": each.credentials and each.credentials._asdict()}
             for each in self.profiles
         ]
-        fd = os.memfd_create("filevault", 0)
-        data = memoryview(json.dumps(values).encode("ascii"))
-        while data:
-            data = data[os.write(fd, data) :]
-        for inherited in (self.listener, self.renewing):
+        data = json.dumps(values).encode("ascii")
+        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if len(data) > _USUAL:
+                fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, len(data))
+            is_written = os.write(writing, data) == len(data)
+        except OSError:
+            is_written = False
+        os.close(writing)
+        if not is_written:
+            os.close(reading)
+            raise UsageError(
+                f"{len(self.profiles)} profiles are too many for one server",
+                hint="start another one for some of them",
+            )
+        for inherited in (reading, self.listener, self.renewing):
             os.set_inheritable(inherited, True)
-        return f"{ARGUMENT}{fd}"
+        return f"{ARGUMENT}{reading}"
 
     @classmethod
     def from_word(cls, word: str) -> Self:
-        """Return the state that a word names, and close its memory. Raises UsageError."""
+        """Return the state that a word names, and close its pipe. Raises UsageError."""
         number = word.removeprefix(ARGUMENT)
         try:
             if not (number.isascii() and number.isdigit()):
                 raise ValueError
-            with open(int(number), "rb") as file:
-                file.seek(0)
-                values: dict[str, Any] = json.loads(file.read(_LONGEST))
+            if not stat.S_ISFIFO(os.fstat(int(number)).st_mode):
+                raise ValueError
+            with open(int(number), "rb") as pipe:
+                values: dict[str, Any] = json.loads(pipe.read(_LONGEST))
             profiles = tuple(_profile(each) for each in values.pop("profiles"))
             found = cls(
                 profiles=profiles,

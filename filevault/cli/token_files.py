@@ -58,19 +58,19 @@ class TokenFiles:
                             "overwritten",
                             hint="give another path, or delete the file",
                         )
-                    fd = _flock(opened, name)
-                    if fd is None:
-                        raise BusyError(
-                            f"{printable(path)!r} is the token of a server that is running",
-                            hint="name another file with --token-file, or end that server",
-                        )
-                    os.close(fd)
+                    os.close(_own_flock(opened, name))
 
     def write(self, tokens: Sequence[str]) -> None:
-        """Write a token to each file: mode 0600, and without a line end, which SDKs refuse."""
+        """Write a token to each file: mode 0600, and without a line end, which SDKs refuse.
+
+        Raises StorageError, and BusyError for the token of a server that has started since
+        `check`: a person may have signed in for this one meanwhile.
+        """
         for path, token in zip(self.paths, tokens, strict=True):
             folder, name = os.path.split(path)
-            with Folder.open(folder) as opened:
+            with Folder.open(folder) as opened, contextlib.ExitStack() as until_replaced:
+                with contextlib.suppress(FileNotFoundError):
+                    until_replaced.callback(os.close, _own_flock(opened, name))
                 opened.write(name, token.encode("ascii"), sweep=False)
                 with contextlib.suppress(FileNotFoundError):
                     fd = _flock(opened, name)
@@ -89,6 +89,17 @@ class TokenFiles:
         for fd in self._flocks:
             os.close(fd)
         self._flocks.clear()
+
+
+def _own_flock(folder: Folder, name: str) -> int:
+    """Lock a file as `_flock`. Raises BusyError for that of a server that is running."""
+    fd = _flock(folder, name)
+    if fd is None:
+        raise BusyError(
+            f"{printable(folder.join(name))!r} is the token of a server that is running",
+            hint="name another file with --token-file, or end that server",
+        )
+    return fd
 
 
 def _flock(folder: Folder, name: str) -> int | None:

@@ -9,7 +9,8 @@ line's number.
 
 from __future__ import annotations
 
-from filevault.errors import ConfigSyntaxError, StorageError
+from filevault import errors
+from filevault.errors import StorageError
 from filevault.system.config_files import read_config
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -76,7 +77,7 @@ class _Block(Record):
 
 def _refuse(path: str, line: int, what: str) -> NoReturn:
     # The line is not part of the message: it may contain a secret.
-    raise ConfigSyntaxError(
+    raise errors.ConfigSyntaxError(
         f"line {line} of {printable(path)!r} {what}",
         hint="the AWS CLI and the SDKs refuse such a file as a whole, so correct that line",
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from filevault import errors
 from filevault.backends import backend_names, find_backend
-from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
+from filevault.errors import ConfigError, StorageError
 from filevault.system.config_files import read_config
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -74,7 +75,7 @@ def load(
     try:
         content = tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # an int of 5,000 digits is a bare ValueError
-        raise ConfigSyntaxError(f"{shown!r} is not TOML: {printable(error, 200)}") from error
+        raise errors.ConfigSyntaxError(f"{shown!r} is not TOML: {printable(error, 200)}") from error
     known: dict[str, type] = {
         "backend": str,
         "vault": str,

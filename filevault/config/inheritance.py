@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import ConfigError, ProfileNotFoundError
+from filevault import errors
+from filevault.errors import ConfigError
 from filevault.partitions import check_region
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -193,7 +194,7 @@ def comment_hint(value: str) -> str | None:
 
 def not_found(
     config: AwsConfig, name: str, referrer: ProfileSetting | None
-) -> ProfileNotFoundError:
+) -> errors.ProfileNotFoundError:
     """Return the error for a profile that does not exist; `referrer` names it."""
     shown = printable(name)
     if referrer is None:
@@ -209,7 +210,7 @@ def not_found(
             f"profile {printable(referrer.section.name)!r} names a profile that does not exist: "
             f"{referrer.where} says {shown!r}, which has {lacks}"
         )
-    return ProfileNotFoundError(message, hint=_hint(config, name))
+    return errors.ProfileNotFoundError(message, hint=_hint(config, name))
 
 
 def profile_header(name: str) -> str:

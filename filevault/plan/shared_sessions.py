@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import ProviderError
+from filevault import errors
 from filevault.sources.source import CredentialProvider
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class SharedSessions:
     __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Step, str], Credentials | ProviderError] = {}
+        self._found: dict[tuple[Step, str], Credentials | errors.ProviderError] = {}
 
     def retrieve(self, step: Step, access_key_id: str, provider: CredentialProvider) -> Credentials:
         """Return the session that a key has obtained in a step, or obtain it now.
@@ -29,11 +29,11 @@ class SharedSessions:
         if found is None:
             try:
                 found = provider.retrieve()
-            except ProviderError as error:
+            except errors.ProviderError as error:
                 self._found[step, access_key_id] = error
                 raise
             self._found[step, access_key_id] = found
-        if isinstance(found, ProviderError):
+        if isinstance(found, errors.ProviderError):
             raise found
         return found
 

@@ -61,10 +61,11 @@ class Items:
 
     # Reading
 
-    def load(self) -> list[str]:
+    def load(self, alone: str | None = None) -> list[str]:
         """Decrypt every item, since each may contain the same key as another; return all names.
 
-        Warn once of items that cannot be decrypted. Raises LockedError if that is the whole vault.
+        Warn once of items that cannot be decrypted, but not of `alone`: nothing else is rotated, so
+        that soon is an error. Raises LockedError if that is the whole vault.
         """
         if self._vault.is_sealed:
             self._vault.unlock()
@@ -77,7 +78,8 @@ class Items:
                     continue
                 if isinstance(error, LockedError) and self._vault.is_sealed:
                     raise error
-                failures.append(error)
+                if name != alone:
+                    failures.append(error)
         if failures:
             count = len(failures) - 1
             more = f", and {count} more cannot be opened" if count else ""

@@ -42,6 +42,10 @@ _CACHEINFO = struct.Struct("=IIII")  # preferred, valid, created, updated
 
 _DMI = "/sys/class/dmi/id/"
 _XEN = "/sys/hypervisor/uuid"
+_IP_FREEBIND = 15
+"""An option of sockets: an address that is not there yet can be bound (linux/in.h, ip(7))."""
+_LEAVE = "leave --listen out: SDKs find the address in AWS_EC2_METADATA_SERVICE_ENDPOINT"
+_TAKEN = f"{ADDRESS}:{PORT} answers already: another server, or this machine's cloud"
 _INSTANCE = r"i-[0-9a-f]{8,32}"
 _REFUSED = (errno.EPERM, errno.EACCES)
 
@@ -83,40 +87,43 @@ class MetadataAddress:
         """
         if is_instance(root):
             raise UsageError(
-                f"this is an EC2 instance, whose own metadata service has {ADDRESS}",
-                hint="leave --listen out: SDKs find the address in "
-                "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+                f"this is an EC2 instance, whose own metadata service has {ADDRESS}", hint=_LEAVE
             )
-        if _answers():
-            raise UsageError(
-                f"{ADDRESS}:{PORT} answers already: another server, or this machine's cloud",
-                hint="leave --listen out: SDKs find the address in "
-                "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-            )
-        self.close()  # left by a server that was killed less than a minute ago
+        # It listens before the address is there: of two servers that start one gets no further.
+        try:
+            listener = _listener(backlog)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and _answers():
+                raise UsageError(_TAKEN, hint=_LEAVE) from error
+            raise _refusal(error, "listen there") from error
+        try:
+            self._add()
+        except UsageError:
+            listener.close()
+            raise
+        return listener
+
+    def _add(self) -> None:
+        """Add the address, at which this process listens already. Raises UsageError."""
+        _remove()  # left by a server that was killed less than a minute ago
         if _is_here():
             raise UsageError(
                 f"{ADDRESS} is an address of this machine already",
                 hint=f"ip address show to {ADDRESS} shows where",
             )
+        if _answers():
+            raise UsageError(_TAKEN, hint=_LEAVE)
         try:
             _change(_RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_EXCL)
         except OSError as error:
             raise _refusal(error, "add it to the loopback device") from error
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            # What arrives from elsewhere is not for it. Old kernels let root alone say so; the
-            # endpoint looks at the other end in any case.
-            with contextlib.suppress(PermissionError):
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, _DEVICE)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((ADDRESS, PORT))
-            listener.listen(backlog)
-        except OSError as error:
-            listener.close()
-            self.close()
-            raise _refusal(error, "listen there") from error
-        return listener
+        if not _answers():  # by now it is this process that answers
+            _remove()
+            raise UsageError(
+                f"cannot listen at {ADDRESS}:{PORT}: nothing reaches it on this machine",
+                hint="ip link set lo up starts the loopback device; a firewall may be in the way, "
+                "too",
+            )
 
     def run_in(self, loop: EventLoop) -> None:
         """Keep the address from now on."""
@@ -124,9 +131,12 @@ class MetadataAddress:
         loop.add_timer(self._renew)
 
     def close(self) -> None:
-        """Remove the address, if it is filevault's."""
-        with contextlib.suppress(OSError):
-            _change(_RTM_DELADDR, 0)
+        """Remove the address, if it is filevault's and no other server has it by now.
+
+        Call it after the listener is closed.
+        """
+        with contextlib.suppress(OSError), _listener(1):
+            _remove()
 
     def _renew(self) -> float:
         now = monotonic()
@@ -136,6 +146,32 @@ class MetadataAddress:
             with contextlib.suppress(OSError):
                 _change(_RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_REPLACE)
         return self._renewed + _INTERVAL - now
+
+
+def _listener(backlog: int) -> socket.socket:
+    """Return a listener, whether the address is there or not. Raises OSError.
+
+    It is for what comes from this machine. There is one at a time.
+    """
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Old kernels let root alone say so; the endpoint looks at the other end in any case.
+        with contextlib.suppress(PermissionError):
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, _DEVICE)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        made.bind((ADDRESS, PORT))
+        made.listen(backlog)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _remove() -> None:
+    """Remove the address, if it is filevault's."""
+    with contextlib.suppress(OSError):
+        _change(_RTM_DELADDR, 0)
 
 
 def _refusal(error: OSError, what: str) -> UsageError:

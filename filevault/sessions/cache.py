@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, suppress
 
+from filevault import errors
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
-    InterruptedByUserError,
     NewerFormatError,
     StorageError,
     UsageError,
@@ -152,7 +152,7 @@ class SessionCache:
             return
         try:
             self._write(name, credentials, credentials.expiration)
-        except InterruptedByUserError:
+        except errors.InterruptedByUserError:
             raise
         except FilevaultError as error:
             self._complain(error)

@@ -10,7 +10,7 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from filevault.errors import NoVaultError
+from filevault import errors
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ class Step(Record):
 
 
 def _no_tokens() -> TokenRecords:
-    raise NoVaultError("sign-ins are kept in the state directory of a vault, and there is none")
+    raise errors.NoVaultError(
+        "sign-ins are kept in the state directory of a vault, and there is none"
+    )
 
 
 def _nobody() -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import FilevaultError, InterruptedByUserError
+from filevault import errors
+from filevault.errors import FilevaultError
 from filevault.sources.source import CredentialProvider, Source
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class StoredKeyProvider(CredentialProvider):
         """Return the key that is stored now, None if it is the refused one or cannot be read."""
         try:
             found = self.retrieve()
-        except InterruptedByUserError:
+        except errors.InterruptedByUserError:
             raise
         except FilevaultError:
             return None
@@ -104,7 +105,7 @@ class StoredKeyProvider(CredentialProvider):
             return
         try:
             account = account or identify(key)
-        except InterruptedByUserError:
+        except errors.InterruptedByUserError:
             raise
         except FilevaultError:
             return

@@ -11,7 +11,8 @@ import errno
 import os
 import stat
 
-from filevault.errors import ConfigError, NoLocksError, StorageError
+from filevault import errors
+from filevault.errors import ConfigError, StorageError
 from filevault.system.files import Folder, read_all, storage_error
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
@@ -221,7 +222,7 @@ def edit_config(
         Folder.make(os.path.dirname(target), rules.home, rules.warn) as folder,
         contextlib.ExitStack() as stack,
     ):
-        with contextlib.suppress(NoLocksError):
+        with contextlib.suppress(errors.NoLocksError):
             stack.enter_context(locked(folder))
         _check_path_owners(path, folder)
         name = os.path.basename(target)

@@ -13,7 +13,8 @@ import os
 import stat
 from operator import attrgetter
 
-from filevault.errors import StorageError, UnsyncedError
+from filevault import errors
+from filevault.errors import StorageError
 from filevault.system.printable import printable
 
 TYPE_CHECKING = False
@@ -421,7 +422,7 @@ class Folder:
             sync_folder(self.fd)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
-            raise UnsyncedError(
+            raise errors.UnsyncedError(
                 f"{printable(self.join(name))!r} is {done}, but may not survive a power cut: "
                 f"{reason}",
                 hint="look after the disk, then check with filevault list",

@@ -11,19 +11,27 @@ from filevault.unlock.secret_sources import check_text
 from filevault.unlock.unlocker import TRIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from filevault.config.settings import Settings
     from filevault.system.secret_buffer import SecretBytes
     from filevault.unlock.prompt import Prompter
 
 
 def new_passphrase(
-    settings: Settings, prompter: Prompter, *, ordinary: bool, instead: str = "--generate"
+    settings: Settings,
+    prompter: Prompter,
+    *,
+    ordinary: bool,
+    instead: str = "--generate",
+    check: Callable[[bytes], None] | None = None,
 ) -> bytes:
     """Return a new passphrase: from FILEVAULT_NEW_PASSPHRASE*, else from the terminal, twice.
 
     With `ordinary`, as for `init`, `--passphrase-*` and `FILEVAULT_PASSPHRASE*` are sources, too.
-    `instead` names the options of the command that make one unnecessary. Raises NoTerminalError
-    without a source and a terminal, LockedError if the answers are empty or differ three times.
+    `instead` names the options of the command that make one unnecessary. `check` raises for one
+    that is too weak, before it is asked for again. Raises NoTerminalError without a source and a
+    terminal, LockedError if the answers are empty or differ three times.
     """
     source = secret_sources.new_passphrase_source(settings)
     if source is None and ordinary:
@@ -32,10 +40,10 @@ def new_passphrase(
         read = secret_sources.read_source(
             source, settings, lambda text: prompter.say(f"filevault: {text}")
         )
-        return _kept(read.content)
+        return _checked(_kept(read.content), check)
     provided = secret_sources.provided_secret(settings, "passphrase") if ordinary else None
     if provided is not None:
-        return _kept(provided.content)
+        return _checked(_kept(provided.content), check)
     if not prompter.present:
         raise NoTerminalError(
             "there is no terminal to ask for a new passphrase, and no source of one is given",
@@ -46,14 +54,20 @@ def new_passphrase(
         first = prompter.hidden("New passphrase: ")
         if not first:
             raise LockedError("no passphrase was given")
+        passphrase = _checked(check_text(_kept(first), "the passphrase"), check)
         second = prompter.hidden("The same again: ")
-        same = first == second
+        same = passphrase == second
         overwrite(second)
-        passphrase = _kept(first)
         if same:
-            return check_text(passphrase, "the passphrase")
+            return passphrase
         prompter.say("The two are not the same. Try again.")
     raise LockedError("the two passphrases differed three times")
+
+
+def _checked(passphrase: bytes, check: Callable[[bytes], None] | None) -> bytes:
+    if check is not None:
+        check(passphrase)
+    return passphrase
 
 
 def _kept(secret: SecretBytes) -> bytes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault import errors
 from filevault.backends.values import Secret
-from filevault.errors import LockedError, NoTerminalError, WrongPassphraseError
+from filevault.errors import LockedError
 from filevault.system.printable import printable
 from filevault.unlock import secret_sources
 from filevault.unlock.secret_sources import check_text
@@ -103,12 +104,12 @@ class Unlocker:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
 
-    def _no_terminal(self, useful: tuple[str, ...]) -> NoTerminalError:
+    def _no_terminal(self, useful: tuple[str, ...]) -> errors.NoTerminalError:
         what, more = "the vault is locked", ""
         if self._sessions():
             what = "sessions are unlocked, the long-term keys are locked"
             more = "filevault unlock --vault-key also caches the key that opens them; or "
-        return NoTerminalError(
+        return errors.NoTerminalError(
             f"{what}, there is no terminal to ask for the passphrase, and no other source is given",
             hint=more + _WAYS[useful],
         )
@@ -119,9 +120,9 @@ class Unlocker:
             self._prompter().say("That passphrase opens nothing here. Try again.")
             return
         if secret.origin == "terminal":
-            raise WrongPassphraseError(f"wrong passphrase, {TRIES} times")
+            raise errors.WrongPassphraseError(f"wrong passphrase, {TRIES} times")
         what = "passphrase" if secret.kind == "passphrase" else "key"
-        raise WrongPassphraseError(
+        raise errors.WrongPassphraseError(
             f"the {what} from {printable(secret.origin)} opens no {self._request.target}",
             hint=f"check that it is the {what} for {printable(self._request.subject())}",
         )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 
+from filevault import errors
 from filevault.backends import BACKENDS, DEFAULT
 from filevault.backends.definition import RECIPIENTS, SEALED
-from filevault.errors import StorageError, UsageError, VaultChoiceError
+from filevault.errors import StorageError, UsageError
 from filevault.system.digest import sha256_hex
 from filevault.system.files import Folder
 from filevault.system.printable import printable
@@ -105,7 +106,7 @@ def _choose(settings: Settings) -> VaultChoice:
     shown = printable(request.store)
     if len(there) > 1 and (backend is None or there[0].root == there[1].root):
         names = " and ".join(choice.backend.name for choice in there)
-        raise VaultChoiceError(
+        raise errors.VaultChoiceError(
             f"{shown!r} has the markers of two backends: {names}",
             hint="keep each store in a folder of its own",
         )
@@ -113,7 +114,7 @@ def _choose(settings: Settings) -> VaultChoice:
         return there[0] if there else found[DEFAULT.name]
     if there and not found[backend.name].exists:
         asked = settings.backend
-        raise VaultChoiceError(
+        raise errors.VaultChoiceError(
             f"{shown!r} is a {there[0].backend.name} vault, and "
             f"{printable(asked.origin if asked else request.origin)} asks for {backend.name}",
             hint="leave --backend out, or choose another folder with --vault",

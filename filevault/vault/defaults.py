@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from filevault import errors
 from filevault.backends import BACKENDS
-from filevault.errors import UsageError, VaultChoiceError
+from filevault.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def option_store(settings: Settings) -> tuple[str, str] | None:
         )
     asked = settings.backend
     if asked is not None and BACKENDS[asked.value].tool is None:
-        wrong = UsageError if asked.origin == "--backend" else VaultChoiceError
+        wrong = UsageError if asked.origin == "--backend" else errors.VaultChoiceError
         raise wrong(
             f"--pass-dir names a pass or passage store, and {asked.origin} asks for {asked.value}",
             hint="--vault DIR names the folder of a file vault",

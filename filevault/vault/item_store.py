@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
+from filevault import errors
+from filevault.errors import DamagedError, StorageError, UsageError
 from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable, shell_word
 from filevault.vault.names import all_plain, decode_path, encode_name, plain_names
@@ -185,7 +186,7 @@ class ItemStore:
                 data = folder.read(file, _ITEM_LIMIT)
                 path = folder.join(file)
         except FileNotFoundError as error:
-            raise ItemNotFoundError(
+            raise errors.ItemNotFoundError(
                 f"the vault has no key for {printable(name)!r}",
                 hint=f"filevault add {shell_word(name)}",
             ) from error
@@ -228,7 +229,9 @@ class ItemStore:
             with self._folder(folders) as folder:
                 folder.remove(file)
         except FileNotFoundError as error:
-            raise ItemNotFoundError(f"the vault has no key for {printable(name)!r}") from error
+            raise errors.ItemNotFoundError(
+                f"the vault has no key for {printable(name)!r}"
+            ) from error
         parents = [*self._prefix, *folders]
         while parents:
             try:

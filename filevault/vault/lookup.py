@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from filevault.errors import FilevaultError, ItemNotFoundError
+from filevault import errors
+from filevault.errors import FilevaultError
 from filevault.system.digest import sha256_hex
 from filevault.system.files import Folder
 from filevault.system.printable import printable
@@ -87,7 +88,7 @@ class ItemLookup:
         """Return the files of an item. Raises ItemNotFoundError, DamagedError, StorageError."""
         try:
             return ItemFiles(((name, self._store.read(name)),))
-        except ItemNotFoundError:
+        except errors.ItemNotFoundError:
             pair = self.pair(name)
             if pair is None:
                 raise

@@ -5,7 +5,8 @@ The vault is compared when it is opened, its recipients before a write.
 
 from __future__ import annotations
 
-from filevault.errors import FilevaultError, PinError, StorageError, TamperedError
+from filevault import errors
+from filevault.errors import FilevaultError, StorageError, TamperedError
 from filevault.system.printable import printable
 from filevault.vault.pin import accept_hint, difference
 
@@ -140,7 +141,7 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
     """
     if given is not None:
         if actual.vault and given != actual.digest:
-            raise PinError(
+            raise errors.PinError(
                 "this is not the vault that the given pin stands for",
                 hint="check that the vault was not replaced; filevault recipients list shows "
                 "the pin of the one that is there",
@@ -149,20 +150,20 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
     local = trust.pin
     if local is None:
         if strict:
-            raise PinError(
+            raise errors.PinError(
                 "this vault has never been seen here, and --strict trusts nothing unseen",
                 hint="give its pin with --pin or FILEVAULT_PIN, or run filevault recipients accept",
             )
         return True
     if local.vault != actual.vault or local.backend != actual.backend:
-        raise PinError(
+        raise errors.PinError(
             f"the vault was replaced by another one: {_described(local)} is known here, "
             f"{_described(actual)} is there now",
             hint=accept_hint(),
         )
     # During a rekey by this machine both keys are accepted.
     if local.commitment != actual.commitment and trust.pending_pin != actual.digest:
-        raise PinError(
+        raise errors.PinError(
             "the vault's master key is another one than this machine knows", hint=accept_hint()
         )
     return False
@@ -180,7 +181,7 @@ def check_recipients(trust: Trust, actual: Pin, *, given: str | None) -> None:
     """
     if given is not None:
         if given != actual.digest:
-            raise PinError(
+            raise errors.PinError(
                 "the recipients are not the ones that the given pin stands for",
                 hint="filevault recipients list shows them with their pin",
             )
@@ -189,4 +190,4 @@ def check_recipients(trust: Trust, actual: Pin, *, given: str | None) -> None:
     # After an interrupted change by this machine both states are accepted.
     if local is not None and actual.digest not in (local.digest, trust.pending_pin):
         changes = "; ".join(difference(local, actual)[:4])
-        raise PinError(f"the vault's recipients have changed: {changes}", hint=accept_hint())
+        raise errors.PinError(f"the vault's recipients have changed: {changes}", hint=accept_hint())

@@ -9,6 +9,7 @@ import binascii
 import contextlib
 import os
 
+from filevault import errors
 from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing.key_schedule import new_session_key
 from filevault.errors import (
@@ -16,8 +17,6 @@ from filevault.errors import (
     IntegrityError,
     LockedError,
     NewerFormatError,
-    NotARecipientError,
-    NoVaultError,
     StorageError,
 )
 from filevault.system.digest import sha256_hex
@@ -94,7 +93,7 @@ class SessionKeyFile:
             now = int(self._clock())
             try:
                 sealed = self._sealed(key, now)
-            except (BackendError, NotARecipientError, NoVaultError) as error:
+            except (BackendError, errors.NotARecipientError, errors.NoVaultError) as error:
                 raise StorageError(
                     f"the session key cannot be encrypted: {error.message}", hint=error.hint
                 ) from error
@@ -156,7 +155,7 @@ class SessionKeyFile:
             raise
         except IntegrityError:
             return None
-        except NotARecipientError as error:
+        except errors.NotARecipientError as error:
             if replace:
                 return None
             raise StorageError(error.message, hint=error.hint) from error

@@ -266,8 +266,16 @@ class Trust:
 
     def replace_seen(self, path_name: str, seen: SeenItem) -> None:
         """Record an item that was stored or accepted, whatever was recorded of it."""
-        if self.seen(path_name) != seen or self.removed(path_name) is not None:
-            self._record(lambda content: seen_items.replace(content, path_name, seen))
+        known, tombstone = self.seen(path_name), self.removed(path_name)
+        if known == seen and tombstone is None:
+            return
+        lowers = (known is not None and known.outdates(seen.generation, seen.sha256)) or (
+            tombstone is not None
+            and seen_items.is_put_back(tombstone, seen.generation, seen.sha256)
+        )
+        # Until the end of a batch another process may store the item again, or remove it.
+        change = seen_items.replace if lowers or self._batch is None else seen_items.record
+        self._record(lambda content: change(content, path_name, seen))
 
     def record_removed(self, path_name: str, last: SeenItem) -> None:
         """Record that an item is removed on purpose; `last` is its last state."""

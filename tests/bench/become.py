@@ -17,5 +17,6 @@ setattr(posix, "execve", end)  # noqa: B010 - mypy would refuse a plain assignme
 setattr(os, "execve", end)  # noqa: B010
 del sys.argv[0]
 with open(sys.argv[0], encoding="utf-8") as script:
-    code = compile(script.read(), sys.argv[0], "exec")
+    code = script.read()
+# As text: compile() would make the classes of `ast`, ten million instructions that no start takes.
 exec(code, {"__name__": "__main__", "__file__": sys.argv[0]})

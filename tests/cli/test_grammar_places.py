@@ -112,6 +112,20 @@ def test_a_value_is_never_taken_from_the_positionals() -> None:
             read(words)
 
 
+@pytest.mark.parametrize("line", ["--vault=-- list", "-d1h --vault=-- export", "-t-- export"])
+def test_a_value_may_be_two_dashes(line: str) -> None:
+    """argparse makes it `[]`, which is no value: the default vault would be used."""
+    *options, command = line.split()
+    found = read([command, *options])
+    assert "--" in (found.vault, getattr(found, "mfa_token", None))
+
+
+def test_two_dashes_are_no_number() -> None:
+    for line in (["init", "--kdf-memory=--"], ["export", "-d--"], ["export", "--format=--"]):
+        with pytest.raises(UsageError, match="invalid|not a duration"):
+            read(line)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_option_but_a_prefix_or_a_label_may_be_empty(command: str) -> None:
     """`--vault "$UNSET"` must not choose the default vault, nor `--pin ''` the local pin."""

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -35,7 +36,7 @@ from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
 from filevault.keycache.agent_folders import agent_folders
 from filevault.keycache.cache import KeyCache
-from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey, KeyType
+from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey
 from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import Answer, answer_line
@@ -50,6 +51,9 @@ from tests.worlds.agent import short_folder
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
 from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import Machine
+
+if TYPE_CHECKING:
+    from filevault.keycache.cached_key import KeyType
 
 pytestmark = needs_kernel_keyring
 
@@ -1028,8 +1032,11 @@ def test_all_answers_take_at_most_8000_bytes_and_the_oldest_goes(lane: HotLane) 
 
 
 def taken(slot: KeyType, cached: CachedKey) -> int:
-    """Return how much of the quota a key takes: its name with a NUL, and its payload."""
-    return len(kernel._name("", slot)) + 1 + len(kernel._payload(cached))
+    """Return how much of the quota a key takes: its usual name with a NUL, and its payload.
+
+    The names of a test are longer.
+    """
+    return len(f"filevault:{slot}") + 1 + len(kernel._payload(cached))
 
 
 def test_the_longest_answer_takes_a_quarter_of_the_quota_at_most() -> None:

@@ -165,7 +165,7 @@ def test_one_profile_is_shown_in_detail(full: Full) -> None:
     assert "+0300" in local
     assert SECRET not in shown + local
     locked = full.machine.ok("list", "admin", env=LOCKED)
-    assert "that of jonsmith, not known while the vault is locked" in locked.out
+    assert "that of jonsmith, not known without unlock --vault-key" in locked.out
 
 
 def test_one_profile_as_json_has_its_row_and_its_details(full: Full) -> None:

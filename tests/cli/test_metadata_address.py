@@ -182,8 +182,55 @@ def test_without_the_right_nothing_is_added(network: OwnNetwork, tmp_path: Path)
         return "it listens"
 
     said = network.inside(lambda: as_user(NOBODY, attempt))
-    assert "no permission to add it to the loopback device" in said
+    assert "no permission to listen there" in said
     assert "CAP_NET_ADMIN and CAP_NET_BIND_SERVICE" in said
+    assert network.life(ADDRESS) is None
+
+
+def test_without_the_right_to_add_it_nothing_listens(network: OwnNetwork, tmp_path: Path) -> None:
+    """As in a container, where every user may listen at port 80."""
+
+    def attempt() -> str:
+        Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("80")
+        return as_user(NOBODY, refused)
+
+    def refused() -> str:
+        with pytest.raises(UsageError) as raised:
+            MetadataAddress().listen(1, str(tmp_path))
+        return raised.value.message
+
+    said = network.inside(attempt)
+    assert "no permission to add it to the loopback device" in said
+    network.inside(lambda: MetadataAddress().listen(1, str(tmp_path))).close()
+
+
+def test_of_two_servers_at_once_the_second_leaves_the_address_to_the_first(
+    network: OwnNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = metadata_address._change
+
+    def changed(message_type: int, flags: int) -> None:
+        change(message_type, flags)
+        if message_type == metadata_address._RTM_NEWADDR:  # the first has just added it
+            monkeypatch.setattr(metadata_address, "_change", change)
+            with pytest.raises(UsageError, match="answers already"):
+                MetadataAddress().listen(1, str(tmp_path))
+
+    monkeypatch.setattr(metadata_address, "_change", changed)
+    first = MetadataAddress()
+    with network.inside(lambda: first.listen(8, str(tmp_path))):
+        assert network.life(ADDRESS) is not None
+        network.inside(MetadataAddress().close)  # the late end of an earlier server
+        assert network.life(ADDRESS) is not None
+    network.inside(first.close)
+    assert network.life(ADDRESS) is None
+
+
+def test_a_loopback_device_that_is_down_is_an_error(network: OwnNetwork, tmp_path: Path) -> None:
+    network.ip("link", "set", "lo", "down")
+    with pytest.raises(UsageError, match="nothing reaches it on this machine") as raised:
+        network.inside(lambda: MetadataAddress().listen(1, str(tmp_path)))
+    assert "ip link set lo up" in (raised.value.hint or "")
     assert network.life(ADDRESS) is None
 
 

@@ -265,6 +265,18 @@ def test_something_unknown_in_a_sealed_vault_is_not_left_behind_unseen(
     assert file_keeper.path("one").exists()
 
 
+def test_the_words_on_paper_do_not_open_the_new_vault_and_that_is_said(
+    file_keeper: BackendMachine,
+) -> None:
+    words = ("migrate", "--to", str(file_keeper.machine.home / "new"), "--yes", "--keep")
+    assert "keyslots" not in run(file_keeper, *words).err
+    new = {"FILEVAULT_NEW_PASSPHRASE": NEW_WORD}
+    assert run(file_keeper, "slot", "add", "--label", "recovery", **new).status == 0
+    done = run(file_keeper, *words)
+    assert done.status == 0, done
+    assert "the 2 keyslots of the old vault (recovery) do not open the new one" in done.err
+
+
 def test_a_seed_in_the_new_vault_is_not_overwritten(
     keeper: BackendMachine, keyrings: GpgHomes
 ) -> None:

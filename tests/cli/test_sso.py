@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from tests.fakes import FakeAws
 from tests.fakes.identity_center import START_URL
+from tests.launch import launcher
 from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult, TypedAnswer
 
 PROD = "111122223333"
@@ -439,6 +443,38 @@ def test_logout_without_a_network_says_what_is_left(scene: SsoMachine) -> None:
     assert result.status == 12
     assert "are deleted here, but AWS could not be told" in result.err
     assert not list(scene.machine.state.glob("*/sso/*-token.fvs"))
+
+
+@pytest.mark.parametrize("why", ["another process signs in", "no lock can be made"])
+def test_logout_deletes_the_tokens_even_if_they_cannot_be_refreshed(
+    scene: SsoMachine, why: str
+) -> None:
+    scene.sign_in()
+    scene.machine.advance(3700)
+    scene.aws.clock.advance(3700)
+    (record,) = scene.machine.state.glob("*/sso/*-token.fvs")
+    locks = record.parents[1] / "locks"
+    with contextlib.ExitStack() as stack:
+        if why == "no lock can be made":
+            for each in locks.glob("*"):
+                each.unlink()
+            locks.rmdir()
+            locks.touch()  # as a full disk prevents it
+            said = "cannot "
+        else:
+            lock = stack.enter_context((locks / f"sso-{record.stem}").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            program = (
+                "import sys; from filevault.sessions import token_store as t; "
+                "t.DELETE_TIMEOUT = 0.5; t.TokenStore.discard.__defaults__ = (0.5,); "
+                "sys.argv.pop(0); import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+            )
+            scene.machine.launcher = (sys.executable, "-c", program, launcher.__file__)
+            said = "another filevault has been "
+        result = scene.machine.run("sso", "logout", "work")
+    assert result.status == 12, result
+    assert f"are deleted here, but AWS could not be told: {said}" in result.err
+    assert not record.exists()
 
 
 def test_clear_deletes_tokens_and_calls_nobody(scene: SsoMachine) -> None:

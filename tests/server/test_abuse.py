@@ -15,7 +15,7 @@ import pytest
 
 from filevault.server import http_server
 from filevault.server.http_request import MAX_HEAD
-from tests.worlds.endpoint import SECRET, TIMEOUT, Endpoint
+from tests.worlds.endpoint import SECRET, TIMEOUT, Endpoint, MetadataEndpointWorld
 
 CRLF = "\r\n"
 
@@ -23,6 +23,12 @@ CRLF = "\r\n"
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
     with Endpoint() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def metadata() -> Iterator[Endpoint]:
+    with MetadataEndpointWorld() as running:
         yield running
 
 
@@ -39,11 +45,18 @@ def _line(text: str) -> Callable[[Endpoint], bytes]:
 
 
 def _headers(**headers: str | None) -> Callable[[Endpoint], bytes]:
-    return lambda endpoint: endpoint.head("GET / HTTP/1.1", **headers)
+    return lambda endpoint: endpoint.head("", **headers)
 
 
 def _replaced(old: str, new: str) -> Callable[[Endpoint], bytes]:
-    return lambda endpoint: endpoint.head().replace(old.encode(), new.encode("latin-1"), 1)
+    """Return a change of a good head, in which TOKEN stands for the header of the token."""
+
+    def make(endpoint: Endpoint) -> bytes:
+        name = endpoint.token_header.replace("_", "-")
+        before, after = (each.replace("TOKEN", name).encode("latin-1") for each in (old, new))
+        return endpoint.head().replace(before, after, 1)
+
+    return make
 
 
 def _token(change: Callable[[str], str]) -> Callable[[Endpoint], bytes]:
@@ -122,14 +135,14 @@ ABUSES = (
     Abuse("chunks", 400, lambda each: each.head(Transfer_Encoding="chunked") + b"0\r\n\r\n"),
     Abuse("chunks and a length", 400, _headers(Transfer_Encoding="chunked", Content_Length="4")),
     Abuse("another transfer encoding", 501, _headers(Transfer_Encoding="gzip, chunked")),
-    Abuse("a folded header", 400, _replaced("\r\nAuth", "\r\n folded\r\nAuth")),
+    Abuse("a folded header", 400, _replaced("\r\nTOKEN", "\r\n folded\r\nTOKEN")),
     Abuse("a folded first header", 400, _replaced("\r\nHost", "\r\n\tHost")),
     Abuse("a blank before the colon", 400, _replaced("Host:", "Host :")),
-    Abuse("a header without a name", 400, _replaced("\r\nAuth", "\r\n: x\r\nAuth")),
-    Abuse("a header without a colon", 400, _replaced("\r\nAuth", "\r\nx\r\nAuth")),
-    Abuse("a header with a NUL", 400, _replaced("\r\nAuth", "\r\nX: \0\r\nAuth")),
+    Abuse("a header without a name", 400, _replaced("\r\nTOKEN", "\r\n: x\r\nTOKEN")),
+    Abuse("a header without a colon", 400, _replaced("\r\nTOKEN", "\r\nx\r\nTOKEN")),
+    Abuse("a header with a NUL", 400, _replaced("\r\nTOKEN", "\r\nX: \0\r\nTOKEN")),
     Abuse("a line that ends with LF", 400, _replaced("HTTP/1.1\r\n", "HTTP/1.1\n")),
-    Abuse("a line with a CR in it", 400, _replaced("\r\nAuth", "\r\nX: a\rb\r\nAuth")),
+    Abuse("a line with a CR in it", 400, _replaced("\r\nTOKEN", "\r\nX: a\rb\r\nTOKEN")),
     Abuse("lines that end with CR CR LF", 400, _replaced("HTTP/1.1\r\n", "HTTP/1.1\r\r\n")),
     Abuse("64 KiB of headers", 431, _headers(X="x" * (64 << 10))),
     Abuse("64 KiB in many headers", 431, lambda each: each.head()[:-2] + b"X: y\r\n" * 11_000),
@@ -151,6 +164,24 @@ def test_what_is_no_request_of_a_client_gets_no_credential(
     assert SECRET.encode() not in reply.data
     assert b"Access-Control" not in reply.data
     assert endpoint.is_answering()
+
+
+# What is wrong with the path or the token is in the tables of `test_exec_metadata.py`.
+_OF_TOKEN_OR_PATH = ("token", "path", "a scheme", "another case")
+_OF_ANY_ENDPOINT = [
+    each for each in ABUSES if not any(word in each.name for word in _OF_TOKEN_OR_PATH)
+]
+
+
+@pytest.mark.parametrize("abuse", _OF_ANY_ENDPOINT, ids=lambda abuse: abuse.name)
+def test_what_is_no_request_for_metadata_gets_no_credential(
+    metadata: Endpoint, abuse: Abuse
+) -> None:
+    reply = metadata.send(abuse.make(metadata))
+    assert 400 <= reply.status < 600 or reply.status == abuse.status == 0, reply
+    assert SECRET.encode() not in reply.data
+    assert b"Access-Control" not in reply.data
+    assert metadata.is_answering()
 
 
 def test_a_refusal_has_a_code_and_a_message(endpoint: Endpoint) -> None:
@@ -319,6 +350,19 @@ def _mutated(random_source: random.Random, head: bytes) -> bytes:
 def test_a_changed_request_gets_credentials_only_with_token_and_host(
     endpoint: Endpoint, count: int
 ) -> None:
+    _answers_changed_requests_only_with_token_and_host(endpoint, count)
+
+
+@pytest.mark.parametrize(
+    "count", [400, pytest.param(50_000, marks=pytest.mark.torture)], ids=["sample", "all"]
+)
+def test_a_changed_request_for_metadata_gets_them_only_with_token_and_host(
+    metadata: Endpoint, count: int
+) -> None:
+    _answers_changed_requests_only_with_token_and_host(metadata, count)
+
+
+def _answers_changed_requests_only_with_token_and_host(endpoint: Endpoint, count: int) -> None:
     source = random.Random(count)
     head = endpoint.head(User_Agent="Boto3/1.44", Accept="application/json")
     token, host = endpoint.token.encode(), b"127.0.0.1"
@@ -328,7 +372,8 @@ def test_a_changed_request_gets_credentials_only_with_token_and_host(
         if SECRET.encode() in reply.data:
             assert token in data
             assert host in data
-            assert data.startswith(b"GET / HTTP/1.")
+            assert data.startswith(b"GET /")
+            assert endpoint.path.encode() in data
     assert endpoint.is_answering()
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from filevault import errors
+from filevault import errors, rare_errors
 from filevault.errors import FilevaultError
 
 _LINE = re.compile(
@@ -15,7 +15,7 @@ STATUSES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 126, 127, 130}
 def classes() -> dict[str, type[FilevaultError]]:
     return {
         name: value
-        for name, value in vars(errors).items()
+        for name, value in {**vars(errors), **vars(rare_errors)}.items()
         if isinstance(value, type) and issubclass(value, FilevaultError)
     }
 

@@ -158,6 +158,30 @@ def test_a_walk_writes_once(state: Folder, monkeypatch: pytest.MonkeyPatch) -> N
     assert Trust(state).seen("item-49") == SEEN
 
 
+def test_a_batch_undoes_nothing_that_another_process_did_meanwhile(state: Folder) -> None:
+    """One removes an item that the batch has written, another stores a newer one."""
+    trust = Trust(state)
+    trust.record_removed("back", SeenItem(3, "c"))
+    trust.record_removed("shared", SeenItem(None, "c"))
+    with trust.batch():
+        for name in ("gone", "newer", "mine", "back"):
+            trust.replace_seen(name, SeenItem(5, "a"))
+        trust.replace_seen("shared", SeenItem(None, "a"))
+        trust.replace_seen("mine", SeenItem(4, "b"))  # a person accepts an older one
+        other = Trust(state)
+        other.record_removed("gone", SeenItem(5, "a"))
+        other.replace_seen("newer", SeenItem(6, "b"))
+    after = Trust(state)
+    assert after.removed("gone") == SeenItem(5, "a")
+    assert after.seen("gone") is None
+    assert after.seen("newer") == SeenItem(6, "b")
+    assert after.seen("mine") == SeenItem(4, "b")
+    assert after.seen("back") == SeenItem(5, "a")
+    assert after.seen("shared") == SeenItem(None, "a")
+    assert after.removed("back") is None
+    assert after.removed("shared") is None
+
+
 def test_without_a_state_directory_nothing_is_remembered() -> None:
     trust = Trust(None)
     trust.set_pin(PIN)

@@ -319,6 +319,16 @@ def test_a_new_passphrase_is_asked_twice_until_both_agree() -> None:
     assert person.said == ["The two are not the same. Try again."]
 
 
+def test_a_weak_passphrase_is_refused_before_it_is_asked_for_again() -> None:
+    def check(given: bytes) -> None:
+        raise UsageError(f"{len(given)} characters")
+
+    person = AnswersInTurn("short", "short")
+    with pytest.raises(UsageError, match="5 characters"):
+        new_passphrase(settings(), person, ordinary=True, check=check)
+    assert person.asked == ["New passphrase: "]
+
+
 def test_a_new_passphrase_that_never_agrees_ends_after_three_times() -> None:
     with pytest.raises(LockedError, match="three times"):
         new_passphrase(settings(), AnswersInTurn(*"abcdef"), ordinary=True)

@@ -12,7 +12,8 @@ from typing import NamedTuple, Self
 from filevault.credentials import Credentials
 from filevault.server.container_endpoint import ContainerEndpoint, TokenPaths, new_token
 from filevault.server.event_loop import EventLoop
-from filevault.server.http_server import HttpServer
+from filevault.server.http_server import HttpServer, Respond
+from filevault.server.metadata_endpoint import Instance, MetadataEndpoint
 from filevault.server.renewals import Renewals
 from filevault.server.renewing_process import Obtained, Order, Outcome, RenewingProcess
 from filevault.server.served_credentials import ServedCredentials
@@ -44,7 +45,13 @@ class HttpReply(NamedTuple):
 
 
 class Endpoint:
-    """A running endpoint; a context manager."""
+    """A running container endpoint; a context manager.
+
+    `path` is that of the credentials, `token_header` the header with the token.
+    """
+
+    path = "/"
+    token_header = "Authorization"
 
     def __init__(self) -> None:
         self._process = RenewingProcess(_Work())
@@ -57,9 +64,7 @@ class Endpoint:
         self.token = new_token()
         self.log: list[str] = []
         self.loop = EventLoop()
-        endpoint = ContainerEndpoint(
-            self.host, renewals, [TokenPaths(self.token.encode(), {b"/": served})]
-        )
+        endpoint = self._endpoint(renewals, served)
         self.server = HttpServer(self.loop, listener, endpoint, self.log.append)
         renewals.run_in(self.loop)
         self._wake, wake = socket.socketpair()
@@ -67,6 +72,10 @@ class Endpoint:
         self._held = wake
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
+
+    def _endpoint(self, renewals: Renewals, served: ServedCredentials) -> Respond:
+        tokens = [TokenPaths(self.token.encode(), {b"/": served})]
+        return ContainerEndpoint(self.host, renewals, tokens)
 
     def _on_wake(self, _events: int) -> None:
         if b"x" in self._held.recv(100):
@@ -103,9 +112,10 @@ class Endpoint:
         """Open a connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
 
-    def head(self, request_line: str = "GET / HTTP/1.1", **headers: str | None) -> bytes:
+    def head(self, request_line: str = "", **headers: str | None) -> bytes:
         """Return a good request, or one with other headers; None leaves one out."""
-        given = {"Host": self.host, "Authorization": self.token, **headers}
+        request_line = request_line or f"GET {self.path} HTTP/1.1"
+        given = {"Host": self.host, self.token_header: self.token, **headers}
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items() if value]
         return "\r\n".join([request_line, *lines, "", ""]).encode("latin-1")
 
@@ -132,3 +142,21 @@ class Endpoint:
         reply = self.send(self.head())
         body = json.loads(reply.data.partition(b"\r\n\r\n")[2])
         return reply.status == 200 and body["SecretAccessKey"] == SECRET
+
+
+class MetadataEndpointWorld(Endpoint):
+    """A running metadata endpoint that asks for no user: only what is sent counts."""
+
+    path = "/latest/meta-data/iam/security-credentials/filevault"
+    token_header = "X_aws_ec2_metadata_token"
+
+    def _endpoint(self, renewals: Renewals, served: ServedCredentials) -> Respond:
+        nowhere = Instance(None, None)
+        return MetadataEndpoint(self.host, renewals, served, lambda: nowhere, any_user=True)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        life = {"X_aws_ec2_metadata_token_ttl_seconds": "21600"}
+        reply = self.send(self.head("PUT /latest/api/token HTTP/1.1", **life))
+        self.token = reply.data.rpartition(b"\r\n")[2].decode()
+        return self

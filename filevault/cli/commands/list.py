@@ -132,6 +132,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _show_one(args: argparse.Namespace, context: Context) -> int:
     """Print the details of one profile. Raises ConfigError, ProfileNotFoundError, UsageError."""
+    from filevault.backends.file import FILE
     from filevault.cli.profile_details import profile_details
 
     if args.credentials or args.profiles or args.sessions:
@@ -152,7 +153,10 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
         if details.key is not None:
             key = f"...{details.key}" + (f" of {of}" if of else "")
         else:
-            key = (f"that of {of}, " if of else "") + "not known while the vault is locked"
+            # Of a vault for recipients it is known from its last use.
+            sealed = details.backend == FILE.name
+            until = "without unlock --vault-key" if sealed else "before its use"
+            key = (f"that of {of}, " if of else "") + f"not known {until}"
     created, time = None, listing.stored.get(name)
     if time is not None:
         created = f"{shown(time[0])} ({_age((int(now) - time[0]) // _DAY, time[1])})"

@@ -326,8 +326,25 @@ class _Migration:
                 f"keys of the old vault may still be cached: {error.message}"
             )
 
+    def _say_which_slots_stay(self) -> None:
+        """Say that the words on paper, and key files of machines, open the old vault alone."""
+        if not self._source.choice.backend.has_keyslots:
+            return
+        from filevault.backends.file import keyslots
+
+        slots = keyslots.listing(self._source.vault.folder)
+        if len(slots) < 2:
+            return
+        labels = ", ".join(printable(slot.label) for slot in slots if slot.label)
+        self._context.reporter.say(
+            f"the {len(slots)} keyslots of the old vault{f' ({labels})' if labels else ''} do not "
+            "open the new one: make those that you need again, such as a recovery passphrase on "
+            "paper"
+        )
+
     def _say_the_end(self) -> None:
         context, old, new = self._context, self._source.choice, self._target.choice
+        self._say_which_slots_stay()
         if self._args.keep:
             context.reporter.say(
                 f"the old vault at {printable(old.root)} stays, and commands still use it"

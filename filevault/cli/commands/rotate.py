@@ -104,7 +104,7 @@ def _rotate(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
         if not args.dry_run:
             vault.check_recipients()
             opened.require_commits(["/".join((*opened.choice.prefix, "any"))])
-        stored = items.load()
+        stored = items.load(names[0] if len(names) == 1 else None)
         opened.remember_slot()
         if args.all:
             names = _without_others(stored, items, context)

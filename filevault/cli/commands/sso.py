@@ -10,14 +10,17 @@ from filevault.cli.sso_sessions import SsoSessions
 from filevault.cli.sso_sign_in import SsoSignIn
 from filevault.errors import (
     AwsError,
+    BusyError,
     DeclinedError,
     FilevaultError,
     NetworkError,
     NoTerminalError,
     PartlyDoneError,
     ProviderError,
+    StorageError,
     UsageError,
 )
+from filevault.sessions.token_store import DELETE_TIMEOUT
 from filevault.sources.sso_tokens import SsoTokens, portal_service, with_access
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -166,7 +169,10 @@ class _Sso:
 
     def logout(self) -> int:
         """End the session at AWS, and delete what is kept of it."""
-        tokens = self._tokens(attended=False)
+        # A refresh is waited for as long as by the deletion: a person may be signing in elsewhere.
+        brief = self._opened.tokens(DELETE_TIMEOUT)
+        run = self._run(attended=False)._replace(tokens=lambda: brief)
+        tokens = SsoTokens(self._session, run, "filevault sso logout")
         failure = self._end(tokens)
         gone = tokens.forget()
         dropped = self._drop_sessions()
@@ -197,8 +203,8 @@ class _Sso:
             access = tokens.current() or tokens.access()
             service = portal_service(self._session, access.portal_url, self._run(attended=False))
             sso_portal.logout(service, access.token, subject=self._session.shown)
-        except NetworkError as error:
-            return error
+        except (NetworkError, BusyError, StorageError) as error:
+            return error  # what is kept here is deleted in any case
         except AwsError as error:
             return None if sso_portal.is_signed_out(error) else error
         except ProviderError:

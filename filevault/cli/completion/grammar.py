@@ -165,7 +165,7 @@ def _option(command: str, parser: Parser, before: Sequence[str], current: str) -
         return None
     if current.startswith("--") and "=" in current:
         return _values_of_option(command, parser, current.partition("=")[0])
-    given = {word.partition("=")[0] for word, _values, is_option in items if is_option}
+    given = {word.partition("=")[0] for word, _, is_option in items if is_option}
     words = []
     for action in parser.actions():
         if given.intersection(action.option_strings) and not isinstance(
@@ -204,4 +204,4 @@ def _begin_of_command(parser: Parser, own: Sequence[str], current: str) -> int |
     waiting = items and items[-1][2] and parser.takes_value(items[-1][0]) and not items[-1][1]
     if waiting or current.startswith("-"):
         return None
-    return len(own) if any(not is_option for _word, _values, is_option in items) else None
+    return len(own) if any(not is_option for _, _, is_option in items) else None
