@@ -41,7 +41,8 @@ class _Function(_ctypes.CFuncPtr):
 
 
 class _Direct(_ctypes.CFuncPtr):
-    _flags_ = _ctypes.FUNCFLAG_CDECL  # errno is not kept, which takes as long as all else
+    # errno is not kept, and other threads do not run meanwhile: that takes as long as all else.
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
     _restype_ = _Int
 
 
