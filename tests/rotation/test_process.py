@@ -70,7 +70,7 @@ def test_debug_tells_the_steps_and_no_secret(rotating: RotationMachine) -> None:
     rotating.user()
     assert "jon: making a new key" in rotating.rotate("jon", "--debug").err
     rotating.user("ann", denied=["iam:CreateAccessKey"])
-    assert "filevault.errors.AwsError" in rotating.rotate("ann", "--debug", status=8).err
+    assert "filevault.rare_errors.AwsError" in rotating.rotate("ann", "--debug", status=8).err
 
 
 def test_a_person_is_asked_for_one_code(rotating: RotationMachine) -> None:

@@ -128,7 +128,7 @@ def test_a_new_key_that_iam_lists_is_not_given_up(
     rotating.rotate("jon", "--grace", "1d")
     new = rotating.item("jon").key
     unfinished(rotating)
-    monkeypatch.setattr(retry.Retry.__init__, "__defaults__", (0,))
+    monkeypatch.setattr(retry, "TIMEOUT", 0)
     rotating.aws.arm(UNKNOWN, action="GetCallerIdentity")  # what follows is asked with the old key
     rotating.rotate("jon", status=12)
     assert rotating.aws.actions() == ["GetCallerIdentity"] * 3 + ["ListAccessKeys"]
