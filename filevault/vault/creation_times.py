@@ -1,7 +1,7 @@
 """`index`, the creation times of a `file` vault's keys as this machine last read them.
 
-`list` shows them, and reads a file's header only if its witness has changed: what stat(2) says of
-it. Nothing else is decided by them (`docs/format.md` §9).
+`list` and `doctor` show them, and read a file's header only if its witness has changed: what
+stat(2) says of it. Nothing else is decided by them (`docs/format.md` §9).
 """
 
 from __future__ import annotations
