@@ -69,8 +69,8 @@ def direct(name: str) -> Callable[..., int]:
     """Return a function of the C library that returns an int: -1 after an error, nothing is raised.
 
     Its arguments are integers of 32 bits, bytes, and what `writable` returns: nothing converts
-    them, which takes half the time. For what is called thousands of times. Raises OSError if there
-    is no such function.
+    them, which takes half the time. Other threads wait. For what is called thousands of times.
+    Raises OSError if there is no such function.
     """
     call: Callable[..., int] = _Direct(_address(name))
     return call
@@ -90,7 +90,10 @@ def set_name(name: str) -> None:
 
 
 def writable(buffer: bytearray | mmap, offset: int = 0) -> object:
-    """Return an argument that passes the address of a buffer, or of an offset in it."""
+    """Return an argument that passes the address of a buffer, or of an offset in it.
+
+    Its attribute `raw` is a copy of the bytes there.
+    """
     size = len(buffer) - offset
     array: Any = type("_Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": size})
     return array.from_buffer(buffer, offset)

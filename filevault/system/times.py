@@ -97,12 +97,13 @@ def parse_duration(text: str) -> int:
 def format_duration(seconds: float) -> str:
     """Return seconds as AWS Vault's listing shows them: `1h0m0s`, `12m3s`, `59s`."""
     sign = "-" if seconds < 0 else ""
-    whole = abs(int(seconds))
-    if whole >= 3600:
-        return f"{sign}{whole // 3600}h{whole // 60 % 60}m{whole % 60}s"
-    if whole >= 60:
-        return f"{sign}{whole // 60}m{whole % 60}s"
-    return f"{sign}{whole}s"
+    minutes, second = divmod(abs(int(seconds)), 60)
+    hour, minute = divmod(minutes, 60)
+    if hour:
+        return f"{sign}{hour}h{minute}m{second}s"
+    if minute:
+        return f"{sign}{minute}m{second}s"
+    return f"{sign}{second}s"
 
 
 def iam_time(value: object) -> str | None:
