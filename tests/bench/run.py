@@ -22,7 +22,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.builds import Build, earlier_build, this_build  # noqa: E402 - after the path is set
+from tests.bench import endpoint  # noqa: E402 - after the path is set
+from tests.bench.builds import Build, earlier_build, this_build  # noqa: E402
 from tests.bench.vaults import Bench  # noqa: E402
 from tests.fakes import FakeAws  # noqa: E402
 from tests.launch.instructions import instructions  # noqa: E402
@@ -330,6 +331,7 @@ def main() -> int:
         print_memory(builds, unlocked, base)
         print_asked(builds, folder / "small", unlocked.env)
         print(parallel(build, bench, folder))
+        print(endpoint.report(bench, folder))
     return 0
 
 
