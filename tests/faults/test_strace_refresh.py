@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import pytest
@@ -44,7 +45,7 @@ def _print_token(context: Context) -> int:
 READ = HarnessCommand(("read-token",), action=_print_token)
 
 
-class Stage:
+class Stage(ABC):
     """A sign-in whose token must be refreshed, on disk, and the calls of the next export.
 
     With `repeats` AWS takes the old refresh token once more.
@@ -75,17 +76,17 @@ class Stage:
         self.asked = next(n for n, call in enumerate(self.calls) if call.name == "sendto")
         assert written[0] < self.asked < self.stored
 
+    @abstractmethod
     def sign_in(self) -> str:
         """Sign in, let the token come to its end, and return the refresh token."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_back(self) -> None:
         """Let AWS be as before the refresh."""
-        raise NotImplementedError
 
+    @abstractmethod
     def newest(self) -> str:
         """Return the refresh token that AWS gave last."""
-        raise NotImplementedError
 
     def export(self, kill: TracedCall | None = None) -> TracedRun:
         """Export from the beginning, perhaps to a kill."""
