@@ -7,9 +7,9 @@ import subprocess
 import threading
 from pathlib import Path
 
-from tests.conditions.tools import tool
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import HttpAnswer, HttpRequest
+from tests.worlds.chromium import Chromium
 from tests.worlds.endpoint import Endpoint
 
 PAGE = """<!doctype html><title>page</title><body><script>
@@ -34,21 +34,12 @@ async function attempt(name, options, path) {
   await fetch("/found", { method: "POST", body: JSON.stringify(found) });
 })();
 </script>"""
-CHROMIUM = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--no-proxy-server",
-)
 
 
 def test_a_page_in_a_browser_gets_nothing(tmp_path: Path) -> None:
     found: list[list[object]] = []
     there = threading.Event()
-    chromium = tool("chromium")
+    chromium = Chromium(tmp_path)
     with Endpoint() as endpoint:
 
         def respond(request: HttpRequest) -> HttpAnswer:
@@ -59,11 +50,10 @@ def test_a_page_in_a_browser_gets_nothing(tmp_path: Path) -> None:
             page = PAGE % {"port": endpoint.port, "token": endpoint.token}
             return HttpAnswer(200, page.encode(), "text/html")
 
-        profile = f"--user-data-dir={tmp_path / 'profile'}"
         with (
             FakeServer(respond) as server,
             subprocess.Popen(
-                [chromium, *CHROMIUM, profile, server.url],
+                [*chromium.words, server.url],
                 env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
