@@ -26,7 +26,7 @@ _BYTECODE = f".{sys.implementation.cache_tag}.pyc"
 _HEADER_SIZE = 16
 _BEGINNING = MAGIC_NUMBER + bytes(4)  # PEP 552: checked by the time and size of the source
 _UINT32 = 0xFFFFFFFF
-_READ_SIZE = 100_000  # more than any module of ours has; malloc(3) maps memory for much more
+_READ_SIZE = 100_000  # more than a module of filevault has; malloc(3) maps memory for much more
 _MTIME = 8  # index in the result of stat(2): whole seconds
 
 

@@ -7,7 +7,7 @@
 #
 # What happens with one and the same answer: pyarrow (AWS SDK for C++) and Daft (AWS SDK for Rust)
 # read a helper's offset rightly. From an endpoint pyarrow reads any offset but +00:00 as the local
-# time of its own process. Beside an endpoint in the same zone nobody notices; in a container that
+# time of its own process. Beside an endpoint in the same zone it goes unnoticed; in a container that
 # runs in UTC, -05:00 ends an hour's session four hours ago, and pyarrow asks the endpoint before
 # each request; +05:00 adds five hours, and pyarrow signs with a session after its end. Daft takes
 # no credentials at all, even for +00:00, which is what Python's isoformat() writes for UTC. boto3

@@ -8,7 +8,7 @@
 # What happens: the AWS SDK for Rust (in Daft) always runs the helper. s5cmd (SDK for Go) and
 # pyarrow (SDK for C++) always take the key. boto3 asks in which file the key is: one in credentials
 # wins against the helper, one in config loses. So each place of the key splits the clients, and
-# some go on with the old key, which nobody notices until it is deleted.
+# some go on with the old key, which goes unnoticed until it is deleted.
 #
 # The same profile in both files is not one thing, either: with a session in config and a key pair
 # in credentials boto3 and s5cmd take the pair, but pyarrow and Daft take key by key, and send the

@@ -143,7 +143,7 @@ def tour(folder: Path) -> None:
             shell.run("filevault exec test -- python whoami.py")
             shell.run("filevault exec prod -- python whoami.py")
 
-            shell.tell("The sessions are cached, encrypted. The next command asks nobody anything.")
+            shell.tell("The sessions are cached, encrypted. The next command asks nothing.")
             before = len(fake.calls)
             began = time.perf_counter()
             shell.run("filevault exec prod -- /bin/true")

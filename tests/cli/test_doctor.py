@@ -17,7 +17,7 @@ from tests.samples import EXAMPLE_ID, KEY_ID, OTHER_SECRET, SECRET
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.in_process import InProcess, InProcessResult, Tree
 
-PLANTED = "c1earTextThatNobodyMaySee"  # a secret of each leftover
+PLANTED = "c1earTextThatIsNotShown"  # a secret of each leftover
 STATIC = f"aws_access_key_id = {EXAMPLE_ID}\naws_secret_access_key = {PLANTED}\n"
 SESSION = f"{STATIC}aws_session_token = {PLANTED}\n"
 
@@ -196,7 +196,7 @@ TRAPS = {
     "a role without source": Trap(
         "profile",
         "does not exist",
-        {CONFIG: "[profile r]\nsource_profile = nobody\nrole_arn = arn:aws:iam::1:role/r\n"},
+        {CONFIG: "[profile r]\nsource_profile = absent\nrole_arn = arn:aws:iam::1:role/r\n"},
         status=3,
     ),
     "a comment in a value": Trap(

@@ -39,7 +39,7 @@ def test_every_way_of_issuing_credentials_is_recorded(plain: AwsMachine) -> None
     machine = plain.machine
     machine.env["AWS_ENDPOINT_URL_SIGNIN"] = plain.aws.url
     turn_on(machine)
-    hidden = "argument-that-nobody-logs"
+    hidden = "argument-that-is-not-logged"
     machine.ok("exec", "jonsmith", "--", "/bin/true", hidden)
     machine.ok("export", "jonsmith", "--format", "json")
     machine.ok("exec", "jonsmith", "--json")

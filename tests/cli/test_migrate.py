@@ -89,7 +89,7 @@ def test_every_item_moves_from_each_backend_to_each(
     shown = run(keeper, *words, "--dry-run", "--json")
     assert [row["profile"] for row in json.loads(shown.out)] == list(TEXTS)
     refused = run(keeper, *words)
-    assert refused.status == 5  # nobody to ask
+    assert refused.status == 5  # no one can be asked
     assert "2 keys and 1 TOTP seed would be moved" in refused.err
     assert keeper.snapshot() == before
     assert not folder.exists()

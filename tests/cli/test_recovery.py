@@ -149,7 +149,7 @@ def test_a_change_of_ones_own_passphrase_leaves_the_words(
 def test_words_that_are_the_only_passphrase_beside_a_key_file_are_asked_about(
     machine: Machine,
 ) -> None:
-    """A service's vault: nobody types a passphrase there but the one on paper."""
+    """A service's vault: no passphrase is typed there but the one on paper."""
     machine.ok("init", "--new-key-file", "machine.key", "--no-passphrase")
     made = machine.ok("--key-file", "machine.key", "slot", "add", "--generate", "--label", "paper")
     words = re.findall(r"^passphrase: (\S+)$", made.out, re.MULTILINE)[0]

@@ -139,7 +139,7 @@ OPENING = {
 NOT_OPENING = {
     *("agent", "clear", "git", "init", "list", "lock", "recipients", "remove", "status"),
     *("passphrase", "rekey", "slot"),  # they change who can open it
-    *("doctor", "log"),  # they read what needs no key, and ask nobody
+    *("doctor", "log"),  # they read what needs no key, and ask for none
     *("unlock", "completion", "help", "version"),
 }
 
@@ -233,7 +233,7 @@ def test_a_wrong_passphrase_holds_nothing(desk: KeyCacheMachine) -> None:
     wrong = TypedAnswer("Passphrase for", "not the passphrase")
     assert desk.type("unlock", answers=[wrong] * 3).status == 5
     assert desk.held() == []
-    assert desk.machine.run("unlock").status == 5  # nobody to ask
+    assert desk.machine.run("unlock").status == 5  # no one can be asked
 
 
 def test_what_comes_from_a_variable_is_held_only_if_unlock_is_asked_for(

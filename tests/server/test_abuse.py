@@ -237,7 +237,7 @@ def test_a_request_in_single_bytes_is_answered(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.torture)])
-def test_idle_and_half_open_clients_keep_nobody_out(endpoint: Endpoint, count: int) -> None:
+def test_idle_and_half_open_clients_keep_no_one_out(endpoint: Endpoint, count: int) -> None:
     """More of them than there may be connections: the oldest ones are closed."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[0] < count + 1000:

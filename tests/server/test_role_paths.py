@@ -90,7 +90,7 @@ def test_no_pattern_takes_long_for_any_role() -> None:
     assert time.process_time() - begun < 0.5
 
 
-def test_a_thousand_roles_fill_no_memory_and_keep_nobody_out() -> None:
+def test_a_thousand_roles_fill_no_memory_and_keep_no_one_out() -> None:
     scene = Scene("*")
     first = scene.paths.find(f"/role-arn/{ROLE}first".encode())
     for number in range(1000):

@@ -18,7 +18,7 @@ from filevault.cli.completion.grammar import OPTION_VALUES, POSITIONALS, place
 from tests.worlds.in_process import InProcess
 
 BREAKS = " \t\n\"'@><=;|&(:"
-# Values that nobody can guess: times, numbers, addresses, secrets, names from outside.
+# Values that cannot be guessed: times, numbers, addresses, secrets, names from outside.
 FREE = {
     *(
         "--duration",

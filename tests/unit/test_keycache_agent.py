@@ -214,7 +214,7 @@ def test_whoever_says_nothing_is_hung_up_on(agent: AgentProcess, socket_folder: 
         each.close()
 
 
-def test_a_thousand_silent_clients_keep_nobody_out(
+def test_a_thousand_silent_clients_keep_no_one_out(
     agent: AgentProcess, socket_folder: Path
 ) -> None:
     keys = cache(socket_folder)
