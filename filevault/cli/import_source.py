@@ -20,7 +20,7 @@ from filevault.errors import (
     UsageError,
     WrongPassphraseError,
 )
-from filevault.exchange import aws_vault_files
+from filevault.exchange import aws_files, aws_vault_files
 from filevault.exchange.aws_vault_files import AwsVaultFolder
 from filevault.exchange.aws_vault_item import name_inside, read_item
 from filevault.exchange.clear_copies import MAX_FILE, ClearFile, decode, take_out
@@ -85,7 +85,7 @@ class ImportSource:
         entries = {each.entry for each in found}
         for file in self.files:
             if any(each.entry in entries for each in _read(file).keys):
-                take_out(file, entries, context.edit_rules)
+                take_out(_to_edit(file, context), entries, context.edit_rules)
         if self._store_files:
             with Folder.open(self._store) as folder:
                 return [
@@ -148,6 +148,14 @@ def _aws_files(args: argparse.Namespace, context: Context) -> ImportSource:
     used = [file for file in files if any(_is_in(each, file) for each in contents.keys)]
     title = " and ".join(printable(file.path) for file in used or files)
     return ImportSource(title, contents, files=used)
+
+
+def _to_edit(file: ClearFile, context: Context) -> ClearFile:
+    """Return a file to take keys out of: of the AWS config of this run all sections stay."""
+    config = os.path.realpath(context.settings.aws_config_path)
+    if file.file_format.name != aws_files.FORMAT.name or os.path.realpath(file.path) != config:
+        return file
+    return file._replace(file_format=aws_files.CONFIG)
 
 
 def _is_in(found: FoundKey, file: ClearFile) -> bool:
