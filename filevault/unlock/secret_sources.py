@@ -65,11 +65,11 @@ class KeyOrigin(Record):
 
 def key_origin(source: NamedSource, settings: Settings) -> KeyOrigin | None:
     """Return where a later run can read the key of a source, None if it may not be there again."""
-    if source.kind != "keyfile" or source.transport not in ("value", "file"):
+    if source.kind != "keyfile":
         return None
     if source.transport == "value":
         return KeyOrigin("", source.origin)
-    return KeyOrigin(settings.expand(source.content), "")
+    return KeyOrigin(settings.expand(source.content), "") if source.transport == "file" else None
 
 
 def identity_files(settings: Settings) -> list[NamedSource]:
