@@ -119,7 +119,10 @@ def read_source(args: argparse.Namespace, context: Context) -> ImportSource:
     if folder_format is None:
         return _one_file(args, path)
     if path == STDIN:
-        raise UsageError(f"--from {folder_format.name} needs a folder, not stdin")
+        raise UsageError(
+            f"--from {folder_format.name} needs a folder, not stdin",
+            hint="name the folder in place of -",
+        )
     if folder_format.name == aws_vault_files.NAME:
         return _aws_vault(path or context.settings.aws_vault_files, context)
     return _vault(folder_format, path, args, context)
@@ -178,7 +181,10 @@ def _bytes_of(path: str) -> bytes:
     try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
-            raise UsageError(f"{printable(path)!r} is not a regular file")
+            raise UsageError(
+                f"{printable(path)!r} is not a regular file",
+                hint="name a file or a folder, or - for stdin",
+            )
         check_source_owner(info, path)
         return read_all(fd, MAX_FILE)
     except OSError as error:
@@ -211,7 +217,10 @@ def _one_file(args: argparse.Namespace, path: str) -> ImportSource:
 
 def _folder_format(args: argparse.Namespace, path: str) -> FolderFormat:
     if args.source_format is not None:
-        raise UsageError(f"--from {args.source_format} needs a file, not a folder")
+        raise UsageError(
+            f"--from {args.source_format} needs a file, not a folder",
+            hint="name a file in it, or leave --from out",
+        )
     with Folder.open(path) as folder:
         is_aws_vault = aws_vault_files.is_store(folder)
     return FOLDER_FORMATS[aws_vault_files.NAME if is_aws_vault else "filevault"]
@@ -280,7 +289,10 @@ def _vault(
     if folder_format.backend is not None and prefix is None:
         prefix = settings.environ.get("AWS_VAULT_PASS_PREFIX", "")
     elif path is None:
-        raise UsageError("--from filevault needs the folder of the vault")
+        raise UsageError(
+            "--from filevault needs the folder of the vault",
+            hint="filevault import --from filevault DIR",
+        )
     other = Context(
         settings.for_other_vault(
             "SOURCE", vault=path, backend=folder_format.backend, prefix=prefix

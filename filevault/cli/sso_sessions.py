@@ -72,7 +72,10 @@ class SsoSessions:
         """
         config = self._context.aws_config
         if word == "":
-            raise UsageError("the name of the session is empty")
+            raise UsageError(
+                "the name of the session is empty",
+                hint="is a variable of the script unset? name a session or a profile",
+            )
         if word is not None:
             if config.sso_session(word) is not None:
                 return self._named(word)

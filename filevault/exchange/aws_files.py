@@ -52,7 +52,10 @@ def read(text: str, path: str) -> Contents:
         elif found is not None:
             left_out.append(found)
         if len(keys) + len(left_out) > MAX_KEYS:
-            raise UsageError(f"{printable(path)!r} has more than {MAX_KEYS} keys")
+            raise UsageError(
+                f"{printable(path)!r} has more than {MAX_KEYS} keys",
+                hint="split the file, and import its parts one after the other",
+            )
     return Contents(tuple(keys), tuple(left_out))
 
 

@@ -70,7 +70,10 @@ def _encode_part(part: str) -> str:
 
 
 def _refuse(name: str, reason: str) -> UsageError:
-    return UsageError(f"{printable(name, 200)!r} cannot be the name of an item: {reason}")
+    return UsageError(
+        f"{printable(name, 200)!r} cannot be the name of an item: {reason}",
+        hint="give another name",
+    )
 
 
 def _check(name: str) -> None:

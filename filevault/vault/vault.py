@@ -137,7 +137,10 @@ class Vault:
     def recipients_backend(self) -> RecipientsBackend:
         """The backend of a vault for recipients. Raises UsageError for another vault."""
         if self.backend.family == SEALED:
-            raise UsageError(f"the vault is a {self.backend.name} vault, which has no recipients")
+            raise UsageError(
+                f"the vault is a {self.backend.name} vault, which has no recipients",
+                hint="filevault slot changes what opens it",
+            )
         return self.backend
 
     def names(self) -> list[str]:

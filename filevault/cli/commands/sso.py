@@ -120,7 +120,8 @@ def _check_options(args: argparse.Namespace) -> None:
     for option, actions in _OPTIONS.items():
         if getattr(args, option) and args.action not in actions:
             raise UsageError(
-                f"--{option.replace('_', '-')} goes with sso {' and sso '.join(actions)}"
+                f"--{option.replace('_', '-')} goes with sso {' and sso '.join(actions)}",
+                hint="leave it out",
             )
 
 

@@ -48,7 +48,7 @@ def configure(parser: Parser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Check, and print what was found; raise an error with the status of the worst one."""
     if args.region and not args.online:
-        raise UsageError("--region goes with --online")
+        raise UsageError("--region goes with --online", hint="add --online, or leave --region out")
     with open_vault(existing_vault(context), context) as opened:
         if opened.vault.is_sealed:
             opened.vault.unlock()
