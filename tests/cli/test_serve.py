@@ -250,6 +250,17 @@ def test_without_a_folder_for_the_token_a_file_must_be_named(ready: AwsMachine) 
         assert server.get("admin").status == 200
 
 
+def test_a_profile_whose_name_is_too_long_for_a_token_file_is_refused(ready: AwsMachine) -> None:
+    name = "é" * 100  # each letter takes six bytes in the name of the file
+    config = ready.machine.config.read_text()
+    role = f"[profile {name}]\nrole_arn = {ready.role.arn}\nsource_profile = jonsmith\n"
+    ready.machine.write_config(f"{config}{role}region = {REGION}\n")
+    ran = ready.machine.run("serve", "--lazy", name, env=RUN)
+    assert (ran.status, "--token-file" in ran.err) == (2, True), ran
+    ran = ready.machine.run("serve", "--lazy", "admin", "--token-file", "x" * 256, env=RUN)
+    assert (ran.status, "file name too long" in ran.err) == (7, True), ran
+
+
 def test_a_file_that_is_no_token_is_not_overwritten(ready: AwsMachine) -> None:
     path = ready.machine.home / "token"
     link = ready.machine.home / "link"
