@@ -12,14 +12,17 @@ from filevault.lane.digest import hash_of_list
 
 COMMANDS = ("exec", "export")
 VALUE_OPTIONS = {
-    "": ("--vault", "--backend", "--prefix", "--pass-prefix", "--pass-dir", "--pin", "--prompt"),
+    "": (
+        *("--vault", "--backend", "--prefix", "--pass-prefix", "--pass-dir", "--pin", "--prompt"),
+        "--key-file",
+    ),
     "exec": ("-d", "--duration", "--region", "--min-ttl"),
     "export": ("-d", "--duration", "--region", "--min-ttl", "--format"),
 }
 """The options with a value: those of every command, and those of one."""
 FLAGS = {"": ("--strict", "--allow-http"), "exec": ("-j", "--json"), "export": ()}
 """The options without a value."""
-_PATH_OPTIONS = ("--vault", "--pass-dir")
+_PATH_OPTIONS = ("--vault", "--pass-dir", "--key-file")
 _DEBUG = "--debug"
 
 SECRETS = (
