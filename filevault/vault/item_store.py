@@ -8,7 +8,7 @@ from filevault import errors
 from filevault.errors import DamagedError, StorageError, UsageError
 from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable, shell_word
-from filevault.vault.names import all_plain, decode_path, encode_name, plain_names
+from filevault.vault.names import FOLDERS_LIMIT, all_plain, decode_path, encode_name, plain_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     ItemFiles = tuple[Folder, list[str], list[str]]
 
 _ITEM_LIMIT = 1 << 20
-_DEPTH_LIMIT = 64
 
 
 class ItemStore:
@@ -64,7 +63,7 @@ class ItemStore:
     def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[ItemFiles]:
         files, folders = folder.listing()
         yield folder, *self._items(folder, prefix, files)
-        if depth < _DEPTH_LIMIT:
+        if depth < FOLDERS_LIMIT:
             for name in folders:
                 if name[0] != "." and not name.endswith(self._suffix):
                     yield from self._walk_into(folder, name, prefix, depth)
@@ -131,6 +130,8 @@ class ItemStore:
 
     def below(self, name: str) -> list[str]:
         """Return the names of the items in the folder of a name, without deeper ones."""
+        if name.count("/") == FOLDERS_LIMIT:
+            return []
         encoded = encode_name(f"{name}/x", self._suffix).split("/")[:-1]
         literal = name.split("/")
         folders = [encoded]
@@ -141,7 +142,7 @@ class ItemStore:
             # As in a listing, a folder that cannot be opened has no items.
             with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
                 prefix = "/".join((*parts, ""))
-                for _folder, names, _files in self._walk(there, prefix, _DEPTH_LIMIT):
+                for _folder, names, _files in self._walk(there, prefix, FOLDERS_LIMIT):
                     found.update(names)
         return sorted(found)
 
