@@ -194,16 +194,20 @@ class SessionCache:
         return self._delete(lambda _folder, _entry: True, only)
 
     def drop_source(self, *sources: str) -> int:
-        """Delete every session that was made from one of `sources`, of every owner.
+        """Delete every session that was made from one of `sources`, as `drop_sources`."""
+        return self.drop_sources(frozenset(sources).__contains__)
+
+    def drop_sources(self, chosen: Callable[[str], bool]) -> int:
+        """Delete every session whose credential source is chosen, of every owner.
 
         Headers are read, nothing is decrypted; a file without a readable header is deleted too.
         Returns the number of files deleted; raises StorageError.
         """
-        wanted = frozenset(sources)
 
         def comes_from_it(folder: Folder, entry: str) -> bool:
             try:
-                return session_file.source_of(folder.read(entry, session_file.MAX_FILE)) in wanted
+                source = session_file.source_of(folder.read(entry, session_file.MAX_FILE))
+                return source is not None and chosen(source)
             except (IntegrityError, NewerFormatError):
                 return True
             except FileNotFoundError:

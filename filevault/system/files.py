@@ -284,9 +284,14 @@ class Folder:
 
     def refuse_link(self, name: str) -> None:
         """Raise StorageError if an entry is a link."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if stat.S_ISLNK(self._look(name).st_mode):
-                raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
+        try:
+            mode = self._look(name).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:  # a name that is too long, for one
+            raise storage_error(error, "look at", self.join(name)) from error
+        if stat.S_ISLNK(mode):
+            raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
 
     def refuse_other(self, name: str) -> None:
         """Raise StorageError if an entry is a link, pipe, socket or device.

@@ -10,13 +10,19 @@ from filevault.errors import LockedError
 from filevault.system.printable import printable, shell_word
 from filevault.system.secret_buffer import SecretBuffer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from filevault.system.inputs import Inputs
+
 _MAX_SECRET = 64 << 10  # bytes
 _WRITER_TIMEOUT = 10.0  # seconds until a pipe has a writer
 _PIPE_TIMEOUT = 120.0  # seconds, as for a command: the writer may ask the user for something
 _PIPE_STEP = 50  # milliseconds; poll(2) does not report a writer that has written nothing yet
 
 
-def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
+def read_secret(
+    path: str, home: str | None, *, provided: bool, inputs: Inputs | None = None
+) -> bytearray:
     """Return the bytes of a file or pipe that contains a secret.
 
     As for ssh's private keys, no other user may be able to read it: a file of this user must have
@@ -27,6 +33,7 @@ def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
         home: the home directory, None if unknown.
         provided: whether systemd or a container runtime provides the file; then it may be
             readable for others.
+        inputs: notes the file, or that there is none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -37,6 +44,8 @@ def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
+        if inputs is not None:
+            inputs.absent(path)
         raise
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
@@ -48,7 +57,11 @@ def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
             _check_secret(info, path, home, provided=provided)
             while data.read(fd):
                 pass
+            if inputs is not None:
+                inputs.read(path, info, os.fstat(fd))
         elif stat.S_ISFIFO(info.st_mode):
+            if inputs is not None:
+                inputs.spoil("a secret came out of a pipe")
             _read_pipe(fd, data, shown)
         else:
             raise LockedError(f"{shown!r} is not a regular file")

@@ -10,7 +10,7 @@ from filevault.errors import DamagedError, StorageError, UsageError
 from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
-from filevault.vault.names import all_plain, decode_path, encode_name, plain_names
+from filevault.vault.names import FOLDERS_LIMIT, all_plain, decode_path, encode_name, plain_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Listing = tuple[list[bytes], list[str]]
 
 _ITEM_LIMIT = 1 << 20
-_DEPTH_LIMIT = 64
 
 
 class ItemFolder(Record):
@@ -93,7 +92,7 @@ class ItemStore:
         if listed is None:
             listed = self._listed(folder, prefix)
         yield listed
-        if depth < _DEPTH_LIMIT:
+        if depth < FOLDERS_LIMIT:
             for name in listed.folders:
                 yield from self._walk_into(folder, name, prefix, depth, known)
 
@@ -196,6 +195,8 @@ class ItemStore:
 
     def below(self, name: str) -> list[str]:
         """Return the names of the items in the folder of a name, without deeper ones."""
+        if name.count("/") == FOLDERS_LIMIT:
+            return []
         encoded = encode_name(f"{name}/x", self._suffix).split("/")[:-1]
         literal = name.split("/")
         folders = [encoded]
@@ -206,7 +207,7 @@ class ItemStore:
             # As in a listing, a folder that cannot be opened has no items.
             with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
                 prefix = "/".join((*parts, ""))
-                for each in self._walk(there, prefix, _DEPTH_LIMIT):
+                for each in self._walk(there, prefix, FOLDERS_LIMIT):
                     found.update(each.names)
         return sorted(found)
 

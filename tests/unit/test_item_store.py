@@ -159,6 +159,16 @@ def test_the_longest_names_are_kept(items: ItemStore) -> None:
         items.write("x" * 253, b"1")
 
 
+def test_each_name_that_can_be_stored_is_found_again(items: ItemStore) -> None:
+    deepest = "/".join(["a"] * 64 + ["b"])
+    items.write(deepest, b"x")
+    assert items.names() == [deepest]
+    assert items.below(deepest) == []
+    with pytest.raises(UsageError, match="more than 64 folders"):
+        items.write(f"a/{deepest}", b"x")
+    assert items.names() == [deepest]
+
+
 def test_a_file_of_more_than_a_mebibyte_is_damaged(item_root: Folder, items: ItemStore) -> None:
     path = put(item_root, "a.fv", bytes(1 << 20))
     assert len(items.read("a")) == 1 << 20
