@@ -216,7 +216,7 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
 def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
     """Open the vault; if there is none, print that unless its path was named."""
     try:
-        return open_vault(choice, context)
+        return open_vault(choice, context, items_later=True)
     except NoVaultError as error:
         if choice.named:
             raise  # the path may be misspelt
