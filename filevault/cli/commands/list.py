@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from itertools import repeat
 
+from filevault import errors
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.sign_ins import sign_ins
-from filevault.errors import FilevaultError, NoVaultError, UsageError
+from filevault.errors import FilevaultError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_local, format_time
 
@@ -217,7 +218,7 @@ def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
     """Open the vault; if there is none, print that unless its path was named."""
     try:
         return open_vault(choice, context, items_later=True)
-    except NoVaultError as error:
+    except errors.NoVaultError as error:
         if choice.named:
             raise  # the path may be misspelt
         if choice.explicit or not context.aws_config.profile_names():
