@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     ItemFiles = tuple[Folder, list[str], list[str]]
 
 _ITEM_LIMIT = 1 << 20
+_OF_THE_SYSTEM = "lost+found"  # at the top of a file system, for root alone
 
 
 class ItemStore:
@@ -44,16 +45,32 @@ class ItemStore:
         self._suffix = suffix
         self._literal = literal
         self._swept: set[str] = set()
+        self.unopened: list[StorageError] = []
+        """Why folders were not opened in the last listing, which lacks what is in them."""
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
         return sorted(name for _folder, names, _files in self.files() for name in names)
+
+    def every_name(self) -> list[str]:
+        """Return the names of all items, sorted, for what must leave out none.
+
+        Raises StorageError for a folder that cannot be opened.
+        """
+        names = self.names()
+        if self.unopened:
+            raise self.unopened[0].add_context(
+                "so it is not known which keys are in it",
+                hint="make the folder readable, or take it out of the vault",
+            )
+        return names
 
     def files(self) -> Iterator[ItemFiles]:
         """Yield each folder, open until the next step, the names of its items and the files.
 
         Both are lists of names, of the same length, by file name; there may be thousands.
         """
+        self.unopened.clear()
         try:
             with self._folder(()) as root:
                 yield from self._walk(root, "", 0)
@@ -63,10 +80,13 @@ class ItemStore:
     def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[ItemFiles]:
         files, folders = folder.listing()
         yield folder, *self._items(folder, prefix, files)
-        if depth < FOLDERS_LIMIT:
-            for name in folders:
-                if name[0] != "." and not name.endswith(self._suffix):
+        for name in folders if depth <= FOLDERS_LIMIT else ():
+            if name[0] != "." and not name.endswith(self._suffix):
+                if depth < FOLDERS_LIMIT:
                     yield from self._walk_into(folder, name, prefix, depth)
+                else:
+                    shown = printable(folder.join(name), 200)
+                    self.unopened.append(StorageError(f"{shown!r} is nested too deep for a vault"))
 
     def _items(self, folder: Folder, prefix: str, files: list[str]) -> tuple[list[str], list[str]]:
         """Return those of a folder's files that are items: names and files."""
@@ -87,11 +107,15 @@ class ItemStore:
     def _walk_into(self, folder: Folder, name: str, prefix: str, depth: int) -> Iterator[ItemFiles]:
         """Walk a folder; one that was deleted by another process or cannot be opened has no items.
 
-        Such a folder (`lost+found`, for example) must not stop the listing.
+        Such a folder must not stop the listing.
         """
         try:
             inner = folder.child(name)
-        except (FileNotFoundError, StorageError):
+        except FileNotFoundError:
+            return
+        except StorageError as error:
+            if name != _OF_THE_SYSTEM:
+                self.unopened.append(error)
             return
         with inner:
             yield from self._walk(inner, f"{prefix}{name}/", depth + 1)
@@ -142,7 +166,7 @@ class ItemStore:
             # As in a listing, a folder that cannot be opened has no items.
             with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
                 prefix = "/".join((*parts, ""))
-                for _folder, names, _files in self._walk(there, prefix, FOLDERS_LIMIT):
+                for _folder, names, _files in self._walk(there, prefix, FOLDERS_LIMIT + 1):
                     found.update(names)
         return sorted(found)
 
