@@ -138,7 +138,9 @@ def token_paths(given: Sequence[str], names: Sequence[str], settings: Settings) 
             )
         found = [os.path.abspath(settings.expand(path)) for path in given]
         if len(set(found)) != len(found):
-            raise UsageError("two profiles have the same token file")
+            raise UsageError(
+                "two profiles have the same token file", hint="give each profile a file of its own"
+            )
         return found
     from urllib.parse import quote
 

@@ -11,7 +11,8 @@ import contextlib
 import errno
 import os
 import stat
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, not_
 
 from filevault import errors
 from filevault.errors import StorageError
@@ -324,10 +325,10 @@ class Folder:
         """
         try:
             entries = self._scan()
-            files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-            folders = []
-            if len(files) != len(entries):
-                folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            regular = [entry.is_file(follow_symlinks=False) for entry in entries]
+            files = [entry.name for entry in compress(entries, regular)]
+            others = compress(entries, map(not_, regular))
+            folders = [entry.name for entry in others if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
             raise storage_error(error, "read", self.path) from error
         files.sort()

@@ -43,15 +43,22 @@ def all_plain(texts: Sequence[str]) -> bool:
     )
 
 
-def plain_names(files: Sequence[str], suffix: str) -> list[str] | None:
+def plain_names(files: Sequence[bytes], suffix: str) -> list[str] | None:
     """Return the names of items from those of their files, if each certainly encodes to itself.
 
     None if one may not, or lacks the suffix; there may be thousands.
     """
-    lines = "\n".join(files) + "\n"
-    names = lines.replace(f"{suffix}\n", "\n").split("\n")[:-1]
-    if lines.count(f"{suffix}\n") == len(names) == len(files) and all_plain(names):
-        return names
+    end = suffix.encode() + b"\n"
+    lines = b"\n".join(files) + b"\n"
+    names = lines.replace(end, b"\n")
+    if (
+        lines.count(end) == names.count(b"\n") == len(files)  # no name has a line end
+        and not names.translate(None, _PLAIN)
+        and names[:1] not in (b"\n", b"-")
+        and b"\n\n" not in names
+        and b"\n-" not in names
+    ):
+        return names[:-1].decode("ascii").split("\n")
     return None
 
 
@@ -73,7 +80,10 @@ def _encode_part(part: str) -> str:
 
 
 def _refuse(name: str, reason: str) -> UsageError:
-    return UsageError(f"{printable(name, 200)!r} cannot be the name of an item: {reason}")
+    return UsageError(
+        f"{printable(name, 200)!r} cannot be the name of an item: {reason}",
+        hint="give another name",
+    )
 
 
 def _check(name: str) -> None:

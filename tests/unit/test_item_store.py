@@ -44,9 +44,9 @@ NAMES = st.lists(
 def heads(store: ItemStore) -> list[tuple[str, bytes]]:
     """Read what a listing reads."""
     return sorted(
-        (name, folder.head(file, 100)[0])
-        for folder, names, files in store.files()
-        for name, file in zip(names, files, strict=True)
+        (name, each.folder.head(os.fsdecode(file), 100)[0])
+        for each in store.files()
+        for name, file in zip(each.names, each.files, strict=True)
     )
 
 
