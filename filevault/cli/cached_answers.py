@@ -147,7 +147,7 @@ def _store(
         _Folder(context.settings.state_home) as folder,
     ):
         if isinstance(served.key, KeyOrigin):
-            return _seal(context, folder, draft, served.key)
+            return _seal(context, folder, draft, served.key, question.key_file)
         return _split(context, folder, draft, served.key)
     return "no key store takes it, or it cannot be written"
 
@@ -218,7 +218,9 @@ def _split(context: Context, folder: _Folder, draft: _Draft, found: FoundKey) ->
     return "it was overtaken by a change"
 
 
-def _seal(context: Context, folder: _Folder, draft: _Draft, origin: KeyOrigin) -> str | None:
+def _seal(
+    context: Context, folder: _Folder, draft: _Draft, origin: KeyOrigin, key_file: bytes
+) -> str | None:
     """Write an answer that the key file opens; return why not, None once it is written."""
     from filevault.lane import sealed
 
@@ -228,15 +230,12 @@ def _seal(context: Context, folder: _Folder, draft: _Draft, origin: KeyOrigin) -
     if origin.variable:
         kind, where = answer.ORIGINS[1], origin.variable
     source = (kind, os.fsencode(where))
-    environ = {
-        os.fsencode(name): os.fsencode(value)
-        for name, value in context.settings.whole_environment().items()
-        if os.fsencode(name) in (sealed.VARIABLE, sealed.PATH_VARIABLE)
-    }
+    whole = context.settings.whole_environment()
+    environ = {os.fsencode(name): os.fsencode(value) for name, value in whole.items()}
+    secret = sealed.key_text(source, key_file, environ)
     slot = _make_sealed_slot(folder, draft.question)
     head = draft.head((answer.SEALED, slot), deadline, _drift(context), b"%b %b" % source)
-    secret = sealed.key_text(source, environ)
-    data = sealed.seal(head, draft.state_id.encode(), draft.content, secret, environ)
+    data = sealed.seal(head, draft.state_id.encode(), draft.content, secret)
     if len(data) > answer.MAX_FILE:
         return "it depends on too much"
     folder.write(draft.question, data)

@@ -126,7 +126,7 @@ def _serve(
         if half.store == answer.SEALED:
             from filevault.lane.sealed import unseal
 
-            content = unseal(half, keys.environ)
+            content = unseal(half, question.key_file, keys.environ)
         else:
             content = _unmasked(half, calls, tried.environ, keys.root, boottime)
         if question.debug:

@@ -438,6 +438,7 @@ WORDS = (
         "--vault",
         "/v",
         "--vault=/v",
+        *("--key-file", "/k", "--key-file=/other"),
         "--prefix",
         "p",
         "--prompt",
@@ -450,8 +451,8 @@ WORDS = (
 )
 
 
-def normal_split(words: list[str]) -> tuple[str | None, list[str]] | None:
-    """Return the profile and the program of a command line, None if it is refused."""
+def normal_split(words: list[str]) -> tuple[str | None, list[str], str | None] | None:
+    """Return profile, program and key file of a command line, None if it is refused."""
     index = find_command(words)
     if index is None or words[index] not in COMMANDS:
         return None
@@ -459,7 +460,7 @@ def normal_split(words: list[str]) -> tuple[str | None, list[str]] | None:
         namespace = CommandLine(words, index).parse()
     except UsageError:
         return None
-    return namespace.profile, namespace.command
+    return namespace.profile, namespace.command, namespace.key_file
 
 
 def test_the_lane_splits_every_command_line_as_the_normal_path_does() -> None:
@@ -470,7 +471,7 @@ def test_the_lane_splits_every_command_line_as_the_normal_path_does() -> None:
         words = ["exec", *chosen.choices(WORDS, k=chosen.randint(1, 6))]
         chosen.shuffle(words)
         try:
-            name, own, program, _debug = question._split(words)
+            name, own, program, key_file, _debug = question._split(words)
         except question.MissError:
             continue
         normal = normal_split(words)
@@ -480,6 +481,7 @@ def test_the_lane_splits_every_command_line_as_the_normal_path_does() -> None:
         assert (program or []) == normal[1], words
         assert normal[0] is None or normal[0] in own, words
         assert name == words[find_command(words) or 0]
+        assert key_file == (normal[2] or ""), words
     assert both > 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import random
 import re
 import shutil
@@ -19,8 +20,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from filevault.cli import cached_answers
-from filevault.lane import answer, digest, sealed
-from filevault.lane.question import MissError
+from filevault.config.settings import GlobalOptions, Settings
+from filevault.lane import answer, sealed
+from filevault.lane.question import MissError, ask
+from filevault.unlock import secret_sources
 from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
 from tests.fakes import FakeAws
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
@@ -192,7 +195,7 @@ def test_the_variable_must_name_the_same_file(keyed: HotLane, tmp_path: Path) ->
     shutil.copy(key_file(keyed), copy)
     copy.chmod(0o644)
     missed = keyed.ask(env={"FILEVAULT_KEY_FILE": str(copy)})
-    assert missed == "the key file does not open the answer"
+    assert missed == "the key is another one"
     assert isinstance(keyed.ask(), Child)
 
 
@@ -363,9 +366,7 @@ def test_the_file_is_what_the_format_page_says(keyed: HotLane) -> None:
     assert len(rest) == int(size) + 16
     info = b"filevault/1 answer" + state
     key = HKDF(SHA256(), 32, salt, info).derive(key_file(keyed).read_bytes())
-    named = b"=" + path
-    context = head + digest.hash_of(len(named).to_bytes(8, "big") + named)
-    content = AESGCM(key).decrypt(nonce, rest, context)
+    content = AESGCM(key).decrypt(nonce, rest, head)
     sets = dict(word.split(b"=", 1) for word in content.split(b"\0") if b"=" in word)
     assert sets[b"AWS_SESSION_TOKEN"] == dict(child.env)[b"AWS_SESSION_TOKEN"]
 
@@ -411,6 +412,123 @@ def test_a_sealed_answer_that_another_wrote_is_not_served(keyed: HotLane) -> Non
     copy.unlink()
 
 
+FORGED = b"AWS_ACCESS_KEY_ID=other\0AWS_ENDPOINT_URL=http://other.example\0FILEVAULT_KEY_FILE"
+
+
+@pytest.mark.parametrize("env", [{}, {"FILEVAULT_KEY_FILE": None}, {"FILEVAULT_KEY_FILE": ""}])
+def test_an_answer_cannot_name_another_key(keyed: HotLane, env: dict[str, str | None]) -> None:
+    """The file says where its key is; one that another process made names a text it knows."""
+    keyed.cached()
+    question = ask(list(EXEC), keyed.environ(env))
+    real = answer.Half(keyed.newest.read_bytes(), ask(list(EXEC), keyed.environ()).digest)
+    known = keyed.machine.home / "known"
+    known.write_bytes(b"known")
+    known.chmod(0o600)
+    path = keyed.newest.with_name(question.digest.hex()[:32])
+    kept = path.read_bytes() if path.exists() else None
+    for where, text in (
+        (b"file " + os.fsencode(known), b"known"),
+        (b"file /dev/null", b""),
+        (b"file " + os.fsencode(keyed.machine.config), keyed.machine.config.read_bytes()),
+        (b"variable FILEVAULT_KEY", b""),
+        (b"variable HOME", os.fsencode(keyed.machine.home)),
+    ):
+        head = answer.head(
+            question.digest,
+            (answer.SEALED, 0, real.state),
+            (answer.KINDS[0], len(FORGED)),
+            (real.wall_deadline, real.boot_deadline, real.drift),
+            [],
+            answer.variables_digest([], {}),
+            [where],
+        )
+        path.write_bytes(sealed.seal(head, real.state, FORGED, text))
+        path.chmod(0o600)
+        assert keyed.ask(env=env) == "the key is another one", where
+    path.unlink()
+    if kept is not None:
+        path.write_bytes(kept)
+    known.unlink()
+    keyed.cached()
+
+
+FILE, VARIABLE = answer.ORIGINS
+ORIGINS: dict[str, tuple[bytes, dict[bytes, bytes], list[tuple[bytes, bytes]]]] = {
+    "the option before the variable": (b"/a", {b"FILEVAULT_KEY_FILE": b"/b"}, [(FILE, b"/a")]),
+    "the variable with a path": (b"", {b"FILEVAULT_KEY_FILE": b"/b"}, [(FILE, b"/b")]),
+    "below the home": (b"~/a", {b"HOME": b"/h/"}, [(FILE, b"/h/a")]),
+    "a relative path": (b"", {b"FILEVAULT_KEY_FILE": b"b"}, []),
+    "another user's home": (b"", {b"FILEVAULT_KEY_FILE": b"~root/b"}, []),
+    "the key": (b"", {b"FILEVAULT_KEY": b"k"}, [(VARIABLE, b"FILEVAULT_KEY")]),
+    "no key": (b"", {b"FILEVAULT_KEY": b""}, []),
+    "a command": (b"", {b"FILEVAULT_KEY_COMMAND": b"c"}, []),
+    "a passphrase": (b"", {b"FILEVAULT_PASSPHRASE": b"p"}, []),
+    "of the system": (
+        b"",
+        {b"CREDENTIALS_DIRECTORY": b"/c"},
+        [(FILE, b"/c/filevault-key"), (FILE, b"/run/secrets/filevault_key")],
+    ),
+    "a relative folder": (
+        b"",
+        {b"CREDENTIALS_DIRECTORY": b"c"},
+        [(FILE, b"/run/secrets/filevault_key")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ORIGINS)
+def test_the_key_is_where_the_normal_path_takes_it_from(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option, given, expected = ORIGINS[case]
+    environ = {b"HOME": os.fsencode(tmp_path), **given}
+    assert sealed._origins(option, environ) == expected
+    tried = []
+
+    def read(path: str, _home: object, **_options: object) -> bytearray:
+        tried.append(os.fsencode(path))
+        raise FileNotFoundError
+
+    monkeypatch.setattr(secret_sources, "read_secret", read)
+    every = {os.fsdecode(name): os.fsdecode(value) for name, value in environ.items()}
+    secrets = {name: value for name, value in every.items() if name.startswith("FILEVAULT_")}
+    options = GlobalOptions(key_file=os.fsdecode(option) or None)
+    settings = Settings({"HOME": every["HOME"], **every}, options, secrets)
+    kinds = ("passphrase", "keyfile")
+    source = secret_sources.named_source(settings, *kinds)
+    if source is None:
+        assert secret_sources.provided_secret(settings, *kinds[::-1]) is None
+        assert [path for path in tried if path.endswith(b"key")] == [path for _, path in expected]
+        return
+    origin = secret_sources.key_origin(source, settings)
+    if expected:
+        assert origin is not None
+        assert expected == [
+            (VARIABLE, os.fsencode(origin.variable))
+            if origin.variable
+            else (FILE, os.fsencode(origin.path))
+        ]
+
+
+@pytest.mark.parametrize("change", ["another owner", "others can write it", "a folder", "a pipe"])
+def test_a_key_file_that_others_could_replace_is_not_read(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "key"
+    if change == "a folder":
+        path.mkdir(0o700)
+    elif change == "a pipe":
+        os.mkfifo(path, 0o600)
+    else:
+        path.write_bytes(b"k")
+        path.chmod(0o620 if change == "others can write it" else 0o600)
+    where = os.fsencode(path)
+    with pytest.MonkeyPatch.context() as patch:
+        if change == "another owner":
+            os.chown(path, 12345, -1)
+            patch.setattr(posix, "geteuid", lambda: 54321)
+        with pytest.raises(MissError, match="not one"):
+            sealed.key_text((FILE, where), where, {})
+
+
 def test_at_most_32_are_cached_and_the_oldest_goes(keyed: HotLane) -> None:
     for path in keyed.answers:
         path.unlink()
@@ -445,7 +563,7 @@ def test_it_stands_beside_answers_in_two_halves(
 @pytest.mark.parametrize("size", [1, 1841, answer.MAX_SEALED, answer.MAX_SEALED + 1])
 def test_an_answer_of_every_length_up_to_the_bound_is_opened(size: int) -> None:
     content = random.randbytes(size)
-    environ = {sealed.VARIABLE: b"filevault-key-1:x"}
+    environ = {b"FILEVAULT_KEY": b"filevault-key-1:x"}
     question = bytes(32)
     head = answer.head(
         question,
@@ -456,14 +574,19 @@ def test_an_answer_of_every_length_up_to_the_bound_is_opened(size: int) -> None:
         b"0" * 64,
         [b"variable FILEVAULT_KEY", b"A /nothing"],
     )
-    data = sealed.seal(head, b"a" * 32, content, environ[sealed.VARIABLE], environ)
+    data = sealed.seal(head, b"a" * 32, content, b"filevault-key-1:x")
     if size > answer.MAX_SEALED:
         with pytest.raises(MissError, match="not understood"):
             answer.Half(data, question)
         return
-    assert sealed.unseal(answer.Half(data, question), environ) == content
-    for other in ({}, {sealed.VARIABLE: b""}, {sealed.VARIABLE: b"y"}):
+    assert sealed.unseal(answer.Half(data, question), b"", environ) == content
+    for other in (
+        {},
+        {b"FILEVAULT_KEY": b""},
+        {b"FILEVAULT_KEY": b"y"},
+        {**environ, b"FILEVAULT_KEY_FILE": b"/k"},
+    ):
         with pytest.raises(MissError):
-            sealed.unseal(answer.Half(data, question), other)
+            sealed.unseal(answer.Half(data, question), b"", other)
     with pytest.raises(MissError):
-        sealed.unseal(answer.Half(data, question), {**environ, sealed.PATH_VARIABLE: b"/k"})
+        sealed.unseal(answer.Half(data, question), b"/k", environ)
