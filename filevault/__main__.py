@@ -42,11 +42,14 @@ def entry() -> "NoReturn":
 
         harden()
         from filevault.cli import main
+
+        status = main(sys.argv[1:], attempt=tried)
     except KeyboardInterrupt:
         posix.write(2, b"filevault: interrupted\n")
         posix._exit(130)
-    try:
-        status = main(sys.argv[1:], attempt=tried)
+    except MemoryError:  # not even enough to report it in the usual way
+        posix.write(2, b"filevault: error: there is not enough memory\n")
+        posix._exit(125 if sys.argv[1:2] == ["exec"] else 7)
     except SystemExit as ending:  # --help and --version, by argparse
         status = ending.code if isinstance(ending.code, int) else 0
     for stream in (sys.stdout, sys.stderr):

@@ -92,7 +92,10 @@ def described(slot: str) -> str:
 def check_label(label: str) -> None:
     """Raise UsageError for a label that is too long or has invisible characters."""
     if len(label) > MAX_LABEL or not label.isprintable():
-        raise UsageError(f"a label has up to {MAX_LABEL} characters, all of them visible")
+        raise UsageError(
+            f"a label has up to {MAX_LABEL} characters, all of them visible",
+            hint="give a shorter one, of plain characters",
+        )
 
 
 def file_name(data: bytes) -> str:

@@ -240,6 +240,12 @@ def source_dependencies(
 
         return SsoSignIn(context, device_code=device_code)(session, records)
 
+    def drop_sessions(session: SsoSession) -> None:
+        from filevault.cli.sso_sessions import drop_sso_sessions
+
+        if opened is not None:
+            drop_sso_sessions(session, context, opened)
+
     def tokens() -> TokenStore:
         if opened is None:
             from filevault.vault.lost_vault import no_vault
@@ -261,6 +267,7 @@ def source_dependencies(
         lambda: context.settings,
         tell=lambda text: context.prompter.say(f"filevault: {text}"),
         keeps_sso_refresh=lambda: context.settings.cache_sso_refresh,
+        drop_sso_sessions=drop_sessions,
     )
 
 

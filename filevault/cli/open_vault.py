@@ -500,7 +500,10 @@ def open_recipients_backend(
         choice, context, store, keys, SecretUse(), last_slot=None, pinned_recipients=tuple
     )
     if backend.family == SEALED:
-        raise UsageError(f"{choice.backend.title} has no recipients")
+        raise UsageError(
+            f"{choice.backend.title} has no recipients",
+            hint="filevault slot changes what opens it",
+        )
     return backend
 
 

@@ -573,7 +573,10 @@ class Settings:
             return True
         if value in _FALSE:
             return False
-        raise UsageError(f"{name} is neither true nor false: {printable(value)!r}")
+        raise UsageError(
+            f"{name} is neither true nor false: {printable(value)!r}",
+            hint="set it to true or false, or unset it",
+        )
 
     def duration(self, name: str) -> int | None:
         """Return the value of a duration variable in seconds, None if unset. Raises UsageError."""
@@ -583,7 +586,10 @@ class Settings:
         try:
             return parse_duration(value)
         except ValueError as error:
-            raise UsageError(f"{name} is {error}: {printable(value)!r}") from error
+            raise UsageError(
+                f"{name} is {error}: {printable(value)!r}",
+                hint="set it to a duration such as 30m or 8h, or unset it",
+            ) from error
 
     # Sources of secrets
 

@@ -227,7 +227,10 @@ def _is_provided(path: str, settings: Settings) -> bool:
 
 def _descriptor(source: NamedSource) -> int:
     if not source.content.isascii() or not source.content.isdigit() or len(source.content) > 9:
-        raise UsageError(f"{source.origin} is not the number of a descriptor")
+        raise UsageError(
+            f"{source.origin} is not the number of a descriptor",
+            hint="give the number of an open descriptor: 0, or one from 3 on",
+        )
     number = int(source.content)
     if number in (1, 2):
         raise UsageError(

@@ -1,7 +1,8 @@
 """The items in `trust.json`: what this machine last saw of each (`docs/format.md` §4, §9).
 
 Records only move forward: an older item, or a removed one that is back, changes nothing. Only
-`replace` lowers a generation, for an item that a person stores or accepts.
+`replace` lowers a generation, for an item that a person stores or accepts. An item of a shared
+store has no generation: there a reader records only what is in the file at that time.
 """
 
 from __future__ import annotations
@@ -77,6 +78,13 @@ def record(content: dict[str, Any], path_name: str, seen: SeenItem) -> None:
     known = seen_item(content, path_name)
     if known is None or not known.outdates(seen.generation, seen.sha256):
         replace(content, path_name, seen)
+
+
+def record_account(content: dict[str, Any], path_name: str, key_id: str, account: str) -> None:
+    """Record the AWS account of an item's key, unless another key is recorded."""
+    known = seen_item(content, path_name)
+    if known is not None and known.key_id == key_id:
+        replace(content, path_name, known._replace(account=account))
 
 
 def replace(content: dict[str, Any], path_name: str, seen: SeenItem) -> None:

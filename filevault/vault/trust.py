@@ -31,6 +31,10 @@ _TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
 _LISTS = ("recipients", "unfinished", "writing", "resealing")
 
 
+def _always() -> bool:
+    return True
+
+
 class Trust:
     """The content of `trust.json`; without a state directory it is empty and stays so.
 
@@ -259,13 +263,31 @@ class Trust:
         if slot != self.last_slot:
             self._update(lambda content: content.__setitem__("last_slot", slot))
 
-    def record_seen(self, path_name: str, seen: SeenItem) -> None:
-        """Record an item that was read, unless a later state is recorded."""
-        if self.seen(path_name) != seen:
-            self._record(lambda content: seen_items.record(content, path_name, seen))
+    def record_seen(
+        self, path_name: str, seen: SeenItem, is_stored: Callable[[], bool] = _always
+    ) -> None:
+        """Record an item that was read, unless a later state is recorded.
 
-    def replace_seen(self, path_name: str, seen: SeenItem) -> None:
-        """Record an item that was stored or accepted, whatever was recorded of it."""
+        `is_stored` returns whether the item is still as it was read, and is called under the lock.
+        """
+        if self.seen(path_name) != seen:
+            self._record(_if(is_stored, seen_items.record, path_name, seen))
+
+    def record_account(self, path_name: str, key_id: str, account: str) -> None:
+        """Record the AWS account of an item's key, unless another key is recorded."""
+        seen = self.seen(path_name)
+        if seen is not None and seen.key_id == key_id and seen.account != account:
+            self._record(
+                lambda content: seen_items.record_account(content, path_name, key_id, account)
+            )
+
+    def replace_seen(
+        self, path_name: str, seen: SeenItem, is_stored: Callable[[], bool] = _always
+    ) -> None:
+        """Record an item that was stored or accepted, whatever was recorded of it.
+
+        `is_stored` is that of `record_seen`.
+        """
         known, tombstone = self.seen(path_name), self.removed(path_name)
         if known == seen and tombstone is None:
             return
@@ -275,7 +297,7 @@ class Trust:
         )
         # Until the end of a batch another process may store the item again, or remove it.
         change = seen_items.replace if lowers or self._batch is None else seen_items.record
-        self._record(lambda content: change(content, path_name, seen))
+        self._record(_if(is_stored, change, path_name, seen))
 
     def record_removed(self, path_name: str, last: SeenItem) -> None:
         """Record that an item is removed on purpose; `last` is its last state."""
@@ -312,6 +334,21 @@ class Trust:
         else:
             self._batch.append(change)
             change(self._content)
+
+
+def _if(
+    is_stored: Callable[[], bool],
+    change: Callable[[dict[str, Any], str, SeenItem], None],
+    path_name: str,
+    seen: SeenItem,
+) -> Callable[[dict[str, Any]], None]:
+    """Return the change of a record that does nothing once the item is another one."""
+
+    def changed(content: dict[str, Any]) -> None:
+        if is_stored():
+            change(content, path_name, seen)
+
+    return changed
 
 
 def _apply(changes: Sequence[Callable[[dict[str, Any]], None]], content: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from filevault.backends.sealing import envelope
 from filevault.finder import HOT
+from filevault.sessions.session_index import SessionIndex
 from filevault.system.files import Folder
 from filevault.vault.creation_times import CreationTimes
 from filevault.vault.item_store import ItemStore
@@ -117,18 +118,21 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
         machine.add("p0", user.access_key_id, user.secret_access_key, "--no-config")
         machine.write_config("".join(f"[profile p{i}]\nregion=eu-west-1\n" for i in range(30)))
         machine.ok("export", "p0")
-    _remember_creation_times(machine.state, machine.vault)
+    _write_indexes(machine.state, machine.vault)
     return machine
 
 
-def _remember_creation_times(states: Path, vault: Path) -> None:
-    """Write `index` as a later run does, so that the counted one does not write it."""
+def _write_indexes(states: Path, vault: Path) -> None:
+    """Write what `list` remembers as a later run does, so that the counted one does not."""
     (state,) = (path for path in states.iterdir() if len(path.name) == 32)
+    later = time.time_ns() + 60 * 10**9
     with Folder.open(str(state)) as folder, Folder.open(str(vault)) as store:
-        later = time.time_ns() + 60 * 10**9
         times = CreationTimes(folder, envelope.created, envelope.HEAD_SIZE, lambda: later)
         assert times.of(ItemStore(store, ".fv"))
         times.record(folder)
+        if (state / "sessions").exists():
+            with folder.child("sessions") as top:
+                SessionIndex(folder, lambda: later).listing(top)
     assert (state / "index").exists()
 
 
@@ -204,7 +208,7 @@ def long_lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, 
         }
     for env in homes.values():
         local = Path(env["HOME"], ".local")
-        _remember_creation_times(local / "state/filevault", local / "share/filevault")
+        _write_indexes(local / "state/filevault", local / "share/filevault")
     return homes
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -180,6 +181,25 @@ def test_a_batch_undoes_nothing_that_another_process_did_meanwhile(state: Folder
     assert after.seen("shared") == SeenItem(None, "a")
     assert after.removed("back") is None
     assert after.removed("shared") is None
+
+
+def test_in_a_shared_store_only_what_is_still_in_the_file_is_recorded(state: Folder) -> None:
+    """There is no generation, so that a late record cannot be recognized by it."""
+    newer = SeenItem(None, "b", key_id="new", account="1")
+    for batch in (True, False):
+        slow, other = Trust(state), Trust(state)
+        older = SeenItem(None, f"a{batch}", key_id="old")
+        other.replace_seen("jon", older)
+        slow.reload()
+        with slow.batch() if batch else contextlib.nullcontext():
+            other.replace_seen("jon", newer)
+            slow.record_seen("jon", older._replace(created="x"), lambda: False)
+            slow.replace_seen("jon", older._replace(created="y"), lambda: False)
+            slow.record_account("jon", "old", "2")
+        assert Trust(state).seen("jon") == newer
+    slow.record_account("jon", "new", "3")
+    slow.replace_seen("jon", older, lambda: True)
+    assert Trust(state).seen("jon") == older
 
 
 def test_without_a_state_directory_nothing_is_remembered() -> None:

@@ -136,7 +136,10 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
     from filevault.cli.profile_details import profile_details
 
     if args.credentials or args.profiles or args.sessions:
-        raise UsageError("--credentials, --profiles and --sessions are for all profiles")
+        raise UsageError(
+            "--credentials, --profiles and --sessions are for all profiles",
+            hint="leave them out, or the profile",
+        )
     name, now = args.profile, context.runtime.clock()
     choice = choose_vault(context)
     opened = _open(choice, context)

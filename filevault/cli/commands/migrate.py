@@ -104,7 +104,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return 0
     refuse_nested(choice, target)
     if args.json and args.generate:
-        raise UsageError("--generate prints a passphrase, which is no JSON")
+        raise UsageError(
+            "--generate prints a passphrase, which is no JSON", hint="leave one of them out"
+        )
     with open_vault(choice, context, remembers=not args.dry_run) as opened:
         names = _names(opened)
         if args.dry_run:
