@@ -73,8 +73,12 @@ class Context:
         """Return whether the answer of this run may be cached, or it is to be said why not."""
         if self.attempt is None:
             return False
+        settings = self.settings
+        if settings.debug:
+            return True
         asked = self.attempt.question is not None
-        return (asked and served is not None) or self.settings.debug
+        may = asked and served is not None and settings.inputs.doubt is None
+        return may and settings.uses_lane
 
     def record_issued(
         self, profile: str, verb: str, credentials: Credentials, program: str | None = None
