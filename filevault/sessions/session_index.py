@@ -126,7 +126,7 @@ class SessionIndex:
             return
         device = device_of(present)
         rows = [settled_witness(row, before, device) for row in _rows(present)]
-        if len(rows) - rows.count(NO_WITNESS) <= known + _FEW:
+        if len(folders) - rows[1:].count(NO_WITNESS) <= known + _FEW:
             return
         flat = [session for inside in sessions for session in inside]
         numbers = (
