@@ -87,13 +87,13 @@ class _Listing:
 
     def labels(self, name: str, labels: _Labels) -> list[str]:
         """Return the sign-in and the live sessions, with the time left or the local end of each."""
-        found = []
-        if name in self.signed_in:
-            found.append(self.signed_in[name].label(labels.now, local=labels.local))
         sessions = self.sessions.get(name, ())
-        if len(sessions) > 1:
-            sessions = sorted(sessions)
-        return found + [labels[session] for session in sessions]
+        if len(sessions) == 1 and name not in self.signed_in:
+            return [labels[sessions[0]]]
+        found = [labels[session] for session in sorted(sessions)]
+        if name in self.signed_in:
+            found.insert(0, self.signed_in[name].label(labels.now, local=labels.local))
+        return found
 
 
 class _Labels(dict["LiveSession", str]):
@@ -363,11 +363,11 @@ def _table(listing: _Listing, ages: _Ages, labels: _Labels) -> str:
     parts = [""] * (len(columns) * len(cells))  # cell by cell, line by line
     for number, column in enumerate(columns):
         parts[number :: len(columns)] = column
-    return (
-        f"{'Profile':{width}}{_GAP}{'Credentials':{width}}{_GAP}{'Age':{_AGE}}Sessions\n"
-        f"{'=======':{width}}{_GAP}{'===========':{width}}{_GAP}{'===':{_AGE}}========\n"
-        + "".join(parts)
-    )
+    parts[:0] = [
+        f"{'Profile':{width}}{_GAP}{'Credentials':{width}}{_GAP}{'Age':{_AGE}}Sessions\n",
+        f"{'=======':{width}}{_GAP}{'===========':{width}}{_GAP}{'===':{_AGE}}========\n",
+    ]
+    return "".join(parts)
 
 
 def _cells(names: list[str]) -> tuple[list[str], int]:
