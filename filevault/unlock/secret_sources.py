@@ -34,6 +34,8 @@ _PREFIXES = {
     "keyfile": "FILEVAULT_KEY",
     "identity": "FILEVAULT_AGE_IDENTITY",
 }
+_KEYS = ("filevault-key-1:", "age-secret-key-", "age-plugin-", "-----begin")
+"""What the text of a key file or of an age identity begins with, in lower case."""
 _CREDENTIALS = {
     "keyfile": "filevault-key",
     "passphrase": "filevault-passphrase",
@@ -189,6 +191,9 @@ def read_source(
         data = _as_given(source.kind, _read_descriptor(source), what)
     elif source.transport == "file":
         path = settings.expand(source.content)
+        mistaken = not_a_path(source, settings)
+        if mistaken is not None:
+            raise mistaken
         try:
             home = settings.home_if_known
             content = read_secret(
@@ -205,6 +210,28 @@ def read_source(
     if not data:
         raise LockedError(f"{what} is empty")
     return Secret(source.kind, data, source.origin)
+
+
+def not_a_path(source: NamedSource, settings: Settings) -> LockedError | None:
+    """Return the error for a file whose path may be the secret itself, None if it is a path.
+
+    Where a secret is given in place of its path, a message that shows it would put it into a log.
+    """
+    given = source.content
+    if source.kind == "passphrase":
+        is_path = given.startswith(("/", "~", "."))
+    else:
+        is_path = not given.lower().startswith(_KEYS)
+    if is_path or os.path.lexists(settings.expand(given)):
+        return None
+    word, instead = _word(source), source.origin.removesuffix("_FILE")
+    if instead == source.origin:
+        instead = _PREFIXES[source.kind]
+    return LockedError(
+        f"{printable(source.origin)} names no file to read the {word} from",
+        hint=f"what it names is not shown, because it may be the {word} itself, which belongs into "
+        f"{instead}; a path can begin with ./",
+    )
 
 
 def _word(source: NamedSource) -> str:
