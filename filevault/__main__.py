@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
+
 
 def entry() -> "NoReturn":
     """Run the command line and end the process.
@@ -27,6 +29,8 @@ def entry() -> "NoReturn":
     """
     import posix
 
+    if posix.environ.get(b"LC_CTYPE") in _COERCED:
+        _forget_coerced_locale(posix.environ)
     tried = None
     try:
         if "exec" in sys.argv or "export" in sys.argv:
@@ -56,6 +60,20 @@ def entry() -> "NoReturn":
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(status)
+
+
+def _forget_coerced_locale(environ: dict[bytes, bytes]) -> None:
+    """Remove LC_CTYPE if Python has set it, as it does in the C locale: no command must inherit it.
+
+    `environ` is that of `posix`; `Settings.capture` removes what is missing there from its own.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = file.read()
+    except OSError:  # no /proc
+        return
+    if b"\0LC_CTYPE=" not in b"\0" + given:
+        del environ[b"LC_CTYPE"]
 
 
 def _find_faster(*, preloads: bool) -> None:

@@ -294,7 +294,10 @@ def keyfile_bytes(text: bytes, what: str) -> bytes:
     stripped = text.strip(_WHITE_SPACE)
     encoded = stripped.removeprefix(_KEYFILE_PREFIX)
     if encoded == stripped or len(encoded) != 43:
-        raise LockedError(f"{what} is not of the form filevault-key-1:... that filevault makes")
+        raise LockedError(
+            f"{what} is not of the form filevault-key-1:... that filevault makes",
+            hint="the key is the one line of the file that --new-key-file wrote",
+        )
     try:
         key = binascii.a2b_base64(encoded.translate(_FROM_URL) + b"=", strict_mode=True)
     except ValueError:

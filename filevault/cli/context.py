@@ -63,6 +63,11 @@ class Context:
         self._prompter: Prompter | None = None
         self._config: AwsConfig | None = None
         self._key_cache: KeyCache | None = None
+        self._kept: list[object] = []
+
+    def keep(self, value: object) -> None:
+        """Keep a large value as long as this run: freeing takes time that the end saves."""
+        self._kept.append(value)
 
     def caches_answer(self, served: Served | None) -> bool:
         """Return whether the answer of this run may be cached, or it is to be said why not."""

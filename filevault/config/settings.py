@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posix
 
 from filevault.backends import backend_names, find_backend
 from filevault.config.aws_variables import MARKER, is_credential, unchanged_settings
@@ -186,6 +187,8 @@ class Settings:
         The settings that an outer filevault set are removed, too: they belong to its profile, or
         to its endpoint. The user's own values, which it overrode, are there again.
         """
+        if environ is os.environ and b"LC_CTYPE" not in posix.environ:
+            environ.pop("LC_CTYPE", None)  # Python's own: `__main__` has found out
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
         # botocore would read them in this process.
         former = unchanged_settings(environ)

@@ -208,7 +208,13 @@ def read_source(
     else:
         data = _as_given(source.kind, _run(source, settings, tell), what)
     if not data:
-        raise LockedError(f"{what} is empty")
+        hint = None
+        if source.transport == "value":  # as GitHub Actions does, e.g. for a fork
+            hint = (
+                "CI systems give the empty value for a secret that is not there or that the job "
+                "may not have; if none is meant, unset the variable"
+            )
+        raise LockedError(f"{what} is empty", hint=hint)
     return Secret(source.kind, data, source.origin)
 
 
