@@ -135,7 +135,7 @@ def _only_one(sources: Sequence[NamedSource], level: str) -> NamedSource | None:
 def is_provided(settings: Settings, *kinds: str) -> bool:
     """Return whether the system provides a secret of these kinds, without reading it."""
     paths = (path for kind in kinds for path in settings.system_credentials(_CREDENTIALS[kind]))
-    return any(os.path.lexists(path) for path in paths)
+    return any(settings.inputs.exists(path) or os.path.lexists(path) for path in paths)
 
 
 def provided_secret(settings: Settings, *kinds: str) -> Secret | None:
