@@ -121,10 +121,13 @@ def _store(
     from filevault.system.file_systems import has_exact_times
 
     inputs = context.settings.inputs
-    witnesses = inputs.witnesses()
-    if witnesses is None:
+    devices = dict(inputs.devices)
+    exact = inputs.doubt is None and all(map(has_exact_times, devices.values()))
+    witnesses = inputs.witnesses() if exact else None
+    more = [path for device, path in inputs.devices.items() if device not in devices]
+    if inputs.doubt is not None:
         return inputs.doubt
-    if not all(map(has_exact_times, inputs.devices.values())):
+    if witnesses is None or not all(map(has_exact_times, more)):
         return "a file system may not show every change"
     names = sorted(os.fsencode(name) for name in inputs.variables)
     names = [name for name in names if not name.startswith((*FAMILIES, *SECRETS))]
@@ -233,15 +236,17 @@ def _seal(
     whole = context.settings.whole_environment()
     environ = {os.fsencode(name): os.fsencode(value) for name, value in whole.items()}
     secret = sealed.key_text(source, key_file, environ)
-    slot = _make_sealed_slot(folder, draft.question)
-    head = draft.head((answer.SEALED, slot), deadline, _drift(context), b"%b %b" % source)
+    head = draft.head((answer.SEALED, 0), deadline, _drift(context), b"%b %b" % source)
     data = sealed.seal(head, draft.state_id.encode(), draft.content, secret)
     if len(data) > answer.MAX_FILE:
         return "it depends on too much"
+    sealed_files = [each for each in folder.files() if each.sealed]
+    others = [each for each in sealed_files if each.name != _name(draft.question)]
+    folder.delete(others[: max(0, len(others) + 1 - answer.SEALED_ANSWERS)])
     folder.write(draft.question, data)
     if draft.unchanged(data):
         return None
-    folder.delete(each for each in folder.files() if each.slot == slot and each.sealed)
+    folder.delete(each for each in folder.files() if each.name == _name(draft.question))
     return "it was overtaken by a change"
 
 
@@ -270,17 +275,6 @@ def _make_slot(
             del sizes[slot]
             folder.delete(each for each in files if each.slot == slot)
     chosen = next(slot for slot in range(answer.SLOTS) if slot not in sizes)
-    folder.delete(each for each in files if each.slot == chosen)
-    return chosen
-
-
-def _make_sealed_slot(folder: _Folder, question: bytes) -> int:
-    """Return the slot of the same question, a free one, or that of the oldest answer."""
-    files = [each for each in folder.files() if each.sealed]
-    own = [each.slot for each in files if each.name == _name(question)]
-    free = set(range(answer.SEALED_SLOTS)) - {each.slot for each in files}
-    oldest = [each.slot for each in files]
-    chosen = [*own, *sorted(free), *oldest][0]
     folder.delete(each for each in files if each.slot == chosen)
     return chosen
 
@@ -359,7 +353,8 @@ class _Folder:
         temporary = temporary_name()
         fd = os.open(temporary, _NEW, 0o600, dir_fd=self._fd)
         try:
-            os.write(fd, data)
+            if os.write(fd, data) < len(data):
+                raise OSError("the disk is full")
             os.rename(temporary, _name(question), src_dir_fd=self._fd, dst_dir_fd=self._fd)
         except OSError:
             os.unlink(temporary, dir_fd=self._fd)

@@ -268,6 +268,7 @@ def open_vault(
     backend: SealedBackend | None = None,
     asks: bool = True,
     remembers: bool = True,
+    items_later: bool = False,
 ) -> OpenVault:
     """Open a vault; nothing is decrypted and nothing is asked yet.
 
@@ -281,6 +282,7 @@ def open_vault(
         backend: the open backend of a vault that was just created.
         asks: ask a person where nothing else opens the vault; if False, as without a terminal.
         remembers: make, and write to, the state directory; without it, only read what is there.
+        items_later: see `Trust`; for a command that asks nothing about the items of a sealed vault.
 
     Raises NoVaultError, PinError, VaultChoiceError, IntegrityError, StorageError.
     """
@@ -289,8 +291,12 @@ def open_vault(
     with contextlib.ExitStack() as opening:
         store = opening.enter_context(Folder.open(choice.store, reporter.warn, settings.inputs))
         use = SecretUse()
-        memory = local_memory if remembers else _present_memory
-        trust, writable = opening.enter_context(memory(choice, context))
+        memory = (
+            local_memory(choice, context, items_later=items_later)
+            if remembers
+            else _present_memory(choice, context)
+        )
+        trust, writable = opening.enter_context(memory)
         keys = VaultKeys(
             context.key_cache,
             choice.state_id,
@@ -379,11 +385,16 @@ def open_vault_if_any(choice: VaultChoice, context: Context) -> Iterator[OpenVau
 
 
 @contextlib.contextmanager
-def local_memory(choice: VaultChoice, context: Context) -> Iterator[tuple[Trust, bool]]:
-    """Open the trust of a vault on this machine; yield it, and whether it can be written."""
+def local_memory(
+    choice: VaultChoice, context: Context, *, items_later: bool = False
+) -> Iterator[tuple[Trust, bool]]:
+    """Open the trust of a vault on this machine; yield it, and whether it can be written.
+
+    `items_later` as for `Trust`.
+    """
     state, writable = open_state_directory(context.settings, choice, context.reporter.notice)
     with state or contextlib.nullcontext():
-        yield Trust(state), writable
+        yield Trust(state, items_later=items_later), writable
 
 
 @contextlib.contextmanager

@@ -132,6 +132,8 @@ def _without(text: str, path: str, entries: Collection[Entry], *, drops_empty: b
         if section not in dropped
     ]
     if [section.values for section in _sections(after, path)] != expected:
+        if dropped:
+            return _without(text, path, entries, drops_empty=False)
         raise UsageError(
             f"{printable(path)!r} cannot be edited so that the rest reads back as before",
             hint="take the key out with an editor",

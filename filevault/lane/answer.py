@@ -27,7 +27,7 @@ KINDS = (b"environment", b"text")
 SEALED = b"key-file"
 STORES = (b"kernel", b"agent", SEALED)
 """What opens an answer: the other half in a key store, or the key file."""
-SEALED_SLOTS = 32
+SEALED_ANSWERS = 32
 """How many sealed answers are cached for one user: they take no room in a key store."""
 MAX_SEALED = 16 << 10
 """Bytes of a sealed answer."""
@@ -67,7 +67,7 @@ _KIND, _REGULAR = 0o170000, 0o100000  # stat(2)
 class Half:
     """What an answer file says; `masked` is the answer with the pad over it, or sealed.
 
-    `slot` and `store` say where the other half is, `state` is the state id of the vault. Until
+    `store` and `slot` say where the other half is, `state` is the state id of the vault. Until
     `wall_deadline` (Unix seconds) and `boot_deadline` (milliseconds since the start of the machine)
     it may be served; `drift` is Unix time less that time, in milliseconds. `origin` says where the
     key of a sealed answer is: one of `ORIGINS`, and a path or name. `head` are the bytes before it.
@@ -98,7 +98,7 @@ class Half:
             self.origin = (origin, where)
             self.masked, self.tag, self.signed = rest, b"", b""
             fits = len(rest) == int(length) + SEALED_OVERHEAD and origin in ORIGINS
-            most, slots = MAX_SEALED, SEALED_SLOTS
+            most, slots = MAX_SEALED, 1
         else:
             self.masked, self.tag = rest[:-_TAG], rest[-_TAG:]
             self.signed = data[:-_TAG]

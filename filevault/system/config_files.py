@@ -12,7 +12,7 @@ import os
 import stat
 
 from filevault import errors
-from filevault.errors import ConfigError, ProgramError, StorageError
+from filevault.errors import ConfigError, StorageError
 from filevault.system.files import Folder, read_all, storage_error
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
@@ -132,7 +132,7 @@ def refuse_choice_of_others(path: str, program: str, environment: Mapping[str, s
         return
     shown, word = printable(path), shell_word(path)
     reason = f"belongs to user {info.st_uid}, who" if is_others else "is writable for all, who"
-    raise ProgramError(
+    raise errors.ProgramError(
         f"{program} is not run: {shown!r} {reason} could choose the programs that it runs",
         hint=(f"run filevault as user {info.st_uid}" if is_others else f"chmod o-w {word}")
         + f"; or let those who can write it choose your programs: {TRUST_VARIABLE}={word}",

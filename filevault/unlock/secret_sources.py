@@ -146,7 +146,7 @@ def provided_secret(settings: Settings, *kinds: str) -> Secret | None:
         for path in settings.system_credentials(_CREDENTIALS[kind]):
             try:
                 home = settings.home_if_known
-                data = read_secret(path, home, provided=True, inputs=settings.inputs)
+                data = read_secret(path, home, provided=_always, inputs=settings.inputs)
             except FileNotFoundError:
                 continue
             data = _as_given(kind, data, printable(path))
@@ -191,8 +191,9 @@ def read_source(
         path = settings.expand(source.content)
         try:
             home = settings.home_if_known
-            provided = _is_provided(path, settings)
-            content = read_secret(path, home, provided=provided, inputs=settings.inputs)
+            content = read_secret(
+                path, home, provided=lambda: _is_provided(path, settings), inputs=settings.inputs
+            )
         except FileNotFoundError as error:
             raise LockedError(
                 f"there is no file {printable(path)!r} to read the {_word(source)} from",
@@ -216,13 +217,18 @@ def _word(source: NamedSource) -> str:
     return "key" if source.kind == "keyfile" else source.kind
 
 
+def _always() -> bool:
+    return True
+
+
 def _is_provided(path: str, settings: Settings) -> bool:
     directory = settings.get("CREDENTIALS_DIRECTORY")
     folders = ["/run/secrets"]
     if directory and directory.startswith("/"):
         folders.append(directory)
-    real = os.path.realpath(path)
-    return any(real.startswith(os.path.realpath(folder) + "/") for folder in folders)
+    real_path = settings.inputs.real_path  # where they lead now counts in a later run as well
+    real = real_path(path)
+    return any(real.startswith(real_path(folder) + "/") for folder in folders)
 
 
 def _descriptor(source: NamedSource) -> int:

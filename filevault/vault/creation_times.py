@@ -39,7 +39,7 @@ _NUMBERS = {origin: number for number, origin in _ORIGINS.items()}
 _NO_TIME = len(_ORIGINS)
 _WORD = 8
 _FOLDER_SIZE = WITNESS_SIZE + _WORD
-_ENTRY_SIZE = WITNESS_SIZE + 2 * _WORD
+_ENTRY_SIZE = WITNESS_SIZE + _WORD
 _LATEST = 10**12  # later than the last second that `parse_time` reads
 
 
@@ -288,28 +288,30 @@ def _add(found: dict[str, _Entries], path: str, known: _Entries) -> bool:
     return True
 
 
+class _Times(dict[int, "CreationTime | None"]):
+    """The creation times that numbers in the file stand for; each is made once."""
+
+    def __missing__(self, number: int) -> CreationTime | None:
+        """Raise KeyError for a number that stands for none."""
+        seconds, origin = divmod(number, _NO_TIME + 1)
+        if seconds >= _LATEST:
+            raise KeyError(number)
+        time = self[number] = None if origin == _NO_TIME else (seconds, _ORIGINS[origin])
+        return time
+
+
 def _times(numbers: bytes, items: int) -> list[CreationTime | None] | None:
-    """Return the times that are written as two numbers each; None if there are no such times."""
+    """Return the times that are written as a number each; None if there are no such times."""
     try:
         values = memoryview(numbers).cast("Q").tolist()  # so that none is negative
-    except TypeError:
+        return list(map(_Times().__getitem__, values)) if len(values) == items else None
+    except (TypeError, KeyError):
         return None
-    created, origins = values[:items], values[items:]
-    if len(origins) != items or max(created, default=0) >= _LATEST:
-        return None
-    texts = {**_ORIGINS, _NO_TIME: None}
-    try:
-        times: list[CreationTime | None] = list(
-            zip(created, map(texts.__getitem__, origins), strict=True)
-        )
-    except KeyError:
-        return None
-    if _NO_TIME in origins:
-        times = [
-            None if origin == _NO_TIME else time
-            for time, origin in zip(times, origins, strict=True)
-        ]
-    return times
+
+
+def _number(time: CreationTime | None) -> int:
+    """Return the number that stands for a time."""
+    return _NO_TIME if time is None else time[0] * (_NO_TIME + 1) + _NUMBERS.get(time[1], 0)
 
 
 def _written(present: dict[str, _Entries]) -> bytes:
@@ -318,8 +320,6 @@ def _written(present: dict[str, _Entries]) -> bytes:
 
     folders = list(present.values())
     times = [time for each in folders for time in each.times]
-    created = [0 if time is None else time[0] for time in times]
-    origins = [_NO_TIME if time is None else _NUMBERS.get(time[1], 0) for time in times]
     paths = map(os.fsencode, present)
     files = (file for each in folders for file in each.files)
     return b"".join(
@@ -328,7 +328,7 @@ def _written(present: dict[str, _Entries]) -> bytes:
             *(each.witness for each in folders),
             pack(f"{len(folders)}q", *(len(each.files) for each in folders)),
             *(each.witnesses for each in folders),
-            pack(f"{2 * len(times)}q", *created, *origins),
+            pack(f"{len(times)}q", *map(_number, times)),
             *(line + b"\n" for line in (*paths, *files)),
         )
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Listing = tuple[list[bytes], list[str]]
 
 _ITEM_LIMIT = 1 << 20
+_OF_THE_SYSTEM = "lost+found"  # at the top of a file system, for root alone
 
 
 class ItemFolder(Record):
@@ -61,10 +62,25 @@ class ItemStore:
         self._suffix = suffix
         self._literal = literal
         self._swept: set[str] = set()
+        self.unopened: list[StorageError] = []
+        """Why folders were not opened in the last listing, which lacks what is in them."""
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
         return sorted(name for each in self.files() for name in each.names)
+
+    def every_name(self) -> list[str]:
+        """Return the names of all items, sorted, for what must leave out none.
+
+        Raises StorageError for a folder that cannot be opened.
+        """
+        names = self.names()
+        if self.unopened:
+            raise self.unopened[0].add_context(
+                "so it is not known which keys are in it",
+                hint="make the folder readable, or take it out of the vault",
+            )
+        return names
 
     def files(
         self, known: Callable[[Folder, str], Listing | None] | None = None
@@ -74,6 +90,7 @@ class ItemStore:
         `known` is called with a folder and its prefix; it returns `files` and `folders` as of the
         last time, the same objects, if they are still true. So a folder need not be read again.
         """
+        self.unopened.clear()
         try:
             with self._folder(()) as root:
                 yield from self._walk(root, "", 0, known)
@@ -92,9 +109,12 @@ class ItemStore:
         if listed is None:
             listed = self._listed(folder, prefix)
         yield listed
-        if depth < FOLDERS_LIMIT:
-            for name in listed.folders:
+        for name in listed.folders:
+            if depth < FOLDERS_LIMIT:
                 yield from self._walk_into(folder, name, prefix, depth, known)
+            elif depth == FOLDERS_LIMIT:
+                shown = printable(folder.join(name), 200)
+                self.unopened.append(StorageError(f"{shown!r} is nested too deep for a vault"))
 
     def _listed(self, folder: Folder, prefix: str) -> ItemFolder:
         """Return what is in a folder now."""
@@ -152,11 +172,15 @@ class ItemStore:
     ) -> Iterator[ItemFolder]:
         """Walk a folder; one that was deleted by another process or cannot be opened has no items.
 
-        Such a folder (`lost+found`, for example) must not stop the listing.
+        Such a folder must not stop the listing.
         """
         try:
             inner = folder.child(name)
-        except (FileNotFoundError, StorageError):
+        except FileNotFoundError:
+            return
+        except StorageError as error:
+            if name != _OF_THE_SYSTEM:
+                self.unopened.append(error)
             return
         with inner:
             yield from self._walk(inner, f"{prefix}{name}/", depth + 1, known)
@@ -207,7 +231,7 @@ class ItemStore:
             # As in a listing, a folder that cannot be opened has no items.
             with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
                 prefix = "/".join((*parts, ""))
-                for each in self._walk(there, prefix, FOLDERS_LIMIT):
+                for each in self._walk(there, prefix, FOLDERS_LIMIT + 1):
                     found.update(each.names)
         return sorted(found)
 

@@ -11,7 +11,7 @@ import contextlib
 
 from filevault.errors import DamagedError, FilevaultError, NewerFormatError
 from filevault.system.printable import printable
-from filevault.system.strict_json import dumps, loads_nested
+from filevault.system.strict_json import dumps, loads_nested, without_records
 from filevault.vault import seen_items
 from filevault.vault.pin import Pin
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _FILE = "trust.json"
 _LOCK = ".lock"
 _LIMIT = 64 << 20
+_LARGE = 4096  # bytes of a file whose items may be parsed later
 _FORMAT = "filevault/1"
 _TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
 _LISTS = ("recipients", "unfinished", "writing", "resealing")
@@ -38,29 +39,62 @@ def _always() -> bool:
 class Trust:
     """The content of `trust.json`; without a state directory it is empty and stays so.
 
-    With `remembers` False it is read and never written.
+    With `remembers` False it is read and never written. With `items_later`, what it says of the
+    items is parsed when it is asked for the first time: there may be thousands. `seen` may raise
+    DamagedError then.
     """
 
-    def __init__(self, state: Folder | None, *, remembers: bool = True) -> None:
+    def __init__(
+        self, state: Folder | None, *, remembers: bool = True, items_later: bool = False
+    ) -> None:
         self._state = state
         self._remembers = remembers
-        self._content = self._load()
+        self._unparsed: bytes | None = None  # the file, until its items are parsed
+        self._content = self._load_without_items() if items_later else self._load()
         self._batch: list[Callable[[dict[str, Any]], None]] | None = None
 
     def reload(self) -> None:
         """Read the file again, with the changes of other processes; not inside a batch."""
         if self._batch is None:
-            self._content = self._load()
+            self._content, self._unparsed = self._load(), None
 
     def _load(self) -> dict[str, Any]:
-        if self._state is None:
+        data, what = self._read()
+        return {} if data is None else self._parsed(data, what)
+
+    def _load_without_items(self) -> dict[str, Any]:
+        """Return what the file says, without its items if there are many."""
+        data, what = self._read()
+        if data is None:
             return {}
+        rest = without_records(data, "items") if len(data) > _LARGE else None
+        if rest is not None:
+            with contextlib.suppress(FilevaultError):  # which is raised for the whole below
+                content = self._parsed(rest, what)
+                if "items" not in content:
+                    self._unparsed = data
+                    return content
+        return self._parsed(data, what)
+
+    def _with_items(self) -> dict[str, Any]:
+        """Return the content, with the items. Raises DamagedError."""
+        if self._unparsed is not None and self._state is not None:
+            what = printable(self._state.join(_FILE))
+            self._content, self._unparsed = self._parsed(self._unparsed, what), None
+        return self._content
+
+    def _read(self) -> tuple[bytes | None, str]:
+        """Return the bytes of the file, None without one, and its path for messages."""
+        if self._state is None:
+            return None, ""
+        what = printable(self._state.join(_FILE))
         try:
             # A trust.json that another user owns is an error.
-            data = self._state.read(_FILE, _LIMIT, own=True)
+            return self._state.read(_FILE, _LIMIT, own=True), what
         except FileNotFoundError:
-            return {}
-        what = printable(self._state.join(_FILE))
+            return None, what
+
+    def _parsed(self, data: bytes, what: str) -> dict[str, Any]:
         try:
             content = loads_nested(data, what, 3)
         except DamagedError as error:
@@ -180,7 +214,7 @@ class Trust:
 
     def seen(self, path_name: str) -> SeenItem | None:
         """Return what was last seen of an item, by its encoded name."""
-        return seen_items.seen_item(self._content, path_name)
+        return seen_items.seen_item(self._with_items(), path_name)
 
     def removed(self, path_name: str) -> SeenItem | None:
         """Return the last state of an item that this machine removed, None if it did not."""
@@ -204,7 +238,7 @@ class Trust:
             after = dumps(content)
             if after != before or before == dumps({"format": _FORMAT}):
                 self._state.write(_FILE, after)
-            self._content = content
+            self._content, self._unparsed = content, None
 
     def set_pin(self, pin: Pin) -> None:
         """Pin an identity; if it is another vault's, drop all records of the previous vault."""
@@ -333,7 +367,7 @@ class Trust:
             self._update(change)
         else:
             self._batch.append(change)
-            change(self._content)
+            change(self._with_items())
 
 
 def _if(

@@ -319,12 +319,13 @@ def test_only_a_source_that_declares_its_inputs_is_in_the_lane() -> None:
     assert declared == {"stored", "sso", "login-session"}
 
 
+@pytest.mark.parametrize("place", ["kernel", ""])
 def test_a_role_of_identity_center_is_in_the_lane_until_its_user_signs_out(
-    tmp_path: Path, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     aws.sso.assign("111122223333", "prod", "Admin")
     aws.sso.confirm_after = 1
-    lane = HotLane(tmp_path / "home", aws, monkeypatch)
+    lane = HotLane(tmp_path / "home", aws, monkeypatch, place)
     try:
         with lane.machine.config.open("a") as config:
             config.write(

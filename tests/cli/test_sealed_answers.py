@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posix
 import random
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -173,6 +176,27 @@ def test_the_key_may_be_provided_by_the_system(keyed: HotLane, tmp_path: Path) -
     assert keyed.cached(env=env) == keyed.ask(env=env)
     assert keyed.ask(env={**env, "CREDENTIALS_DIRECTORY": None}) == "a variable has changed"
     (folder / "filevault-key").unlink()
+    assert isinstance(keyed.ask(env=env), str)
+
+
+def test_what_makes_a_readable_key_file_acceptable_is_a_witness(
+    keyed: HotLane, tmp_path: Path
+) -> None:
+    """Others may read it where the system provides it; that folder may be a link."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir(mode=0o700)
+    shutil.copy(key_file(keyed), real / "key")
+    (real / "key").chmod(0o444)
+    link.symlink_to("real")
+    env: dict[str, str | None] = {
+        "FILEVAULT_KEY_FILE": str(real / "key"),
+        "CREDENTIALS_DIRECTORY": str(link),
+    }
+    time.sleep(TICK)
+    assert keyed.cached(env=env) == keyed.ask(env=env)
+    link.unlink()
+    assert isinstance(keyed.ask(env=env), str)
+    assert keyed.run(env=env).path == "exit 125"
     assert isinstance(keyed.ask(env=env), str)
 
 
@@ -358,7 +382,7 @@ def test_the_file_is_what_the_format_page_says(keyed: HotLane) -> None:
     lines = data.partition(b"\n\n")[0].split(b"\n")
     store, slot, state, kind, size = lines[2].split(b" ")
     assert (store, kind) == (b"key-file", b"environment")
-    assert 0 <= int(slot) < answer.SEALED_SLOTS
+    assert slot == b"0"
     path = os.fsencode(key_file(keyed))
     assert lines[5] == b"file " + path
     head, body = data[: data.index(b"\n\n") + 2], data[data.index(b"\n\n") + 2 :]
@@ -535,11 +559,41 @@ def test_at_most_32_are_cached_and_the_oldest_goes(keyed: HotLane) -> None:
     lines = [("export", "admin", "--min-ttl", f"{number}m") for number in range(1, 36)]
     for words in lines:
         keyed.run(words)
-    assert len(keyed.answers) == answer.SEALED_SLOTS
+    assert len(keyed.answers) == answer.SEALED_ANSWERS
     hits = [isinstance(keyed.ask(words), Child) for words in lines]
     assert hits == [False] * 3 + [True] * 32
     keyed.run(lines[-1])
-    assert len(keyed.answers) == answer.SEALED_SLOTS
+    assert len(keyed.answers) == answer.SEALED_ANSWERS
+
+
+def test_runs_that_record_at_once_leave_32_in_the_end(keyed: HotLane) -> None:
+    """Each counts before it writes, so that together they may write more."""
+    data = keyed.cached() and keyed.newest.read_bytes()
+    for number in range(60):
+        copy = keyed.newest.with_name(f"{number:032x}")
+        copy.write_bytes(data)
+        copy.chmod(0o600)
+    other = ("export", "admin", "--min-ttl", "1m")
+    keyed.cached(other)
+    assert len(keyed.answers) == answer.SEALED_ANSWERS
+    assert isinstance(keyed.ask(other), Child)
+
+
+def test_on_a_full_disk_no_part_of_an_answer_is_left(keyed: HotLane) -> None:
+    keyed.cached()
+    size = keyed.newest.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for most in (0, size // 2, size - 1):
+        for path in keyed.answers:
+            path.unlink()
+        with contextlib.ExitStack() as back:
+            back.callback(resource.setrlimit, resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as Python has it at its start
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+            assert keyed.run().path == "/usr/bin/env"
+        assert keyed.answers == [], most
+    keyed.run()
+    assert len(keyed.answers) == 1
 
 
 @needs_kernel_keyring
@@ -567,7 +621,7 @@ def test_an_answer_of_every_length_up_to_the_bound_is_opened(size: int) -> None:
     question = bytes(32)
     head = answer.head(
         question,
-        (answer.SEALED, 31, b"a" * 32),
+        (answer.SEALED, 0, b"a" * 32),
         (b"text", size),
         (1, 2, 3),
         [],

@@ -169,6 +169,30 @@ def test_each_name_that_can_be_stored_is_found_again(items: ItemStore) -> None:
     assert items.names() == [deepest]
 
 
+def test_a_listing_of_every_item_leaves_out_no_folder(item_root: Folder, items: ItemStore) -> None:
+    for path in ("a.fv", "team/b.fv", "lost+found/c.fv", ".git/d.fv"):
+        put(item_root, path)
+    child, refused = Folder.child, {"lost+found"}
+
+    def refusing(folder: Folder, name: str) -> Folder:
+        if name in refused:
+            raise StorageError(f"cannot open {name!r}: permission denied")
+        return child(folder, name)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Folder, "child", refusing)
+        assert items.every_name() == ["a", "team/b"]
+        refused.add("team")
+        assert items.names() == ["a"]
+        with pytest.raises(StorageError, match="'team': permission denied; so it is not known"):
+            items.every_name()
+    assert items.every_name() == ["a", "lost+found/c", "team/b"]
+    put(item_root, f"{'a/' * 65}b.fv")
+    assert items.names() == ["a", "lost+found/c", "team/b"]
+    with pytest.raises(StorageError, match="too deep"):
+        items.every_name()
+
+
 def test_a_file_of_more_than_a_mebibyte_is_damaged(item_root: Folder, items: ItemStore) -> None:
     path = put(item_root, "a.fv", bytes(1 << 20))
     assert len(items.read("a")) == 1 << 20

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from filevault.errors import DamagedError, NewerFormatError, PinError
+from filevault.errors import DamagedError, NewerFormatError, PinError, StorageError
+from filevault.system import strict_json
 from filevault.system.files import Folder
+from filevault.vault import trust as trust_module
 from filevault.vault.pin import Pin
 from filevault.vault.pin_policy import check_pin
 from filevault.vault.seen_items import MAX_REMOVED, SeenItem
@@ -337,3 +339,85 @@ def test_a_list_of_anything_but_texts_is_damage(state: Folder, key: str) -> None
         state.write("trust.json", json.dumps({"format": "filevault/1", key: value}).encode())
         with pytest.raises(DamagedError):
             Trust(state)
+
+
+@pytest.fixture
+def many(state: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A state directory whose `trust.json` counts as large, with a pin and items."""
+    monkeypatch.setattr(trust_module, "_LARGE", 0)
+    trust = Trust(state)
+    trust.set_pin(PIN)
+    for name in ("jon", "ada"):
+        trust.record_seen(name, SEEN)
+    trust.record_removed("ada", SEEN)
+    trust.set_last_slot("0123456789abcdef")
+    return state
+
+
+def test_items_that_are_parsed_later_are_the_same(
+    many: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[int] = []
+    real = strict_json.loads_nested
+
+    def recording(data: bytes, what: str, depth: int) -> dict[str, object]:
+        parsed.append(len(data))
+        return real(data, what, depth)
+
+    monkeypatch.setattr(trust_module, "loads_nested", recording)
+    later, size = Trust(many, items_later=True), Path(many.path, "trust.json").stat().st_size
+    assert (later.pin, later.last_slot) == (PIN, "0123456789abcdef")
+    assert later.removed("ada") == SEEN
+    assert max(parsed) < size
+    assert (later.seen("jon"), later.seen("ada")) == (SEEN, None)
+    assert parsed.count(size) == 1
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_write_keeps_the_items_that_were_not_parsed(many: Folder, batched: bool) -> None:
+    later = Trust(many, items_later=True)
+    newer = SEEN._replace(generation=GENERATION + 1)
+    with later.batch() if batched else contextlib.nullcontext():
+        later.record_seen("ben", newer)
+    for trust in (later, Trust(many), Trust(many, items_later=True)):
+        assert (trust.seen("jon"), trust.seen("ben")) == (SEEN, newer)
+
+
+def test_a_write_that_fails_forgets_no_items(many: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = Trust(many, items_later=True)
+
+    def fails(*_arguments: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", fails)
+        with pytest.raises(StorageError):
+            later.set_last_slot("fedcba9876543210")
+    assert later.seen("jon") == SEEN
+
+
+@pytest.mark.parametrize("damage", ['"generation":', '"sha256":"'])
+def test_damaged_items_are_refused_when_they_are_asked_for(many: Folder, damage: str) -> None:
+    file = Path(many.path, "trust.json")
+    file.write_text(file.read_text().replace(damage, damage + "x", 1).replace("x", '"', 1))
+    later = Trust(many, items_later=True)
+    assert later.pin == PIN
+    with pytest.raises(DamagedError, match=r"trust\.json"):
+        later.seen("jon")
+    with pytest.raises(DamagedError):
+        Trust(many)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"format":"filevault/1","items":{"a":{}},"items":{"a":{}}}',
+        '{"format":"filevault/1","items":{"a":{}},"format":"filevault/1"}',
+        '{"format":"filevault/1","vault":7,"items":{"a":{}}}',
+        '{"format":"filevault/1","items":{"a":{}},"removed":[]}',
+    ],
+)
+def test_damage_elsewhere_is_refused_at_once(many: Folder, text: str) -> None:
+    Path(many.path, "trust.json").write_text(text)
+    with pytest.raises(DamagedError, match=r"trust\.json"):
+        Trust(many, items_later=True)

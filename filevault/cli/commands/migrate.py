@@ -119,7 +119,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _names(opened: OpenVault) -> list[str]:
-    """Return the names of all keys, then of all TOTP seeds."""
+    """Return the names of all keys, then of all TOTP seeds.
+
+    Raises StorageError for a folder that cannot be opened: its items would be left behind.
+    """
+    opened.vault.items.every_name()
     return [*opened.vault.names(), *opened.vault.seed_names()]
 
 

@@ -118,7 +118,7 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
     recipients = ChangePlanner(vault, choice.prefix, file)
     adding = args.action == "add"
     run = _Run(opened, context)
-    opened.require_commits([file, *(vault.path(name) for name in vault.items.names())])
+    opened.require_commits([file, *(vault.path(name) for name in vault.items.every_name())])
     with vault.locked():
         files.resume()
         vault.check_recipients()

@@ -79,6 +79,8 @@ class _Verification:
         vault, context = self._opened.vault, self._context
         stored = [] if self._args.profiles else vault.items.names()
         names = self._args.profiles or vault.lookup.keys(stored)
+        for error in vault.items.unopened:
+            self.findings.append(error_finding("the vault", "opens", error))
         for name in self._args.profiles:
             if not vault.has(name):
                 raise absent_key(name, self._opened.choice, vault)
