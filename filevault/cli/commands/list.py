@@ -155,7 +155,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if opened is not None and not listing.names:
             context.reporter.hint(
                 "the vault has no key: filevault import stores those of other tools, filevault add "
-                "PROFILE a new one"
+                "a new one"
             )
     context.keep(listing)
     return 0
