@@ -128,7 +128,10 @@ class Unlocker:
             self._prompter().say("That passphrase opens nothing here. Try again.")
             return
         if secret.origin == "terminal":
-            raise errors.WrongPassphraseError(f"wrong passphrase, {TRIES} times")
+            hint = None
+            if "keyfile" in self._request.kinds:
+                hint = "filevault slot list shows what else opens the vault"
+            raise errors.WrongPassphraseError(f"wrong passphrase, {TRIES} times", hint=hint)
         what = "passphrase" if secret.kind == "passphrase" else "key"
         raise errors.WrongPassphraseError(
             f"the {what} from {printable(secret.origin)} opens no {self._request.target}",

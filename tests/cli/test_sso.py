@@ -245,6 +245,7 @@ def test_a_setting_that_is_missing_or_wrong_is_named(
     ("words", "env", "status", "says"),
     [
         (("login", "nope"), {}, 3, "there is neither a section [sso-session nope] nor a profile"),
+        (("login", "nope"), {}, 3, "hint: its SSO sessions are work, other"),
         (("login", "wrk"), {}, 3, "did you mean work?"),
         (("login", "plain"), {}, 3, "profile 'plain' has no sign-in to Identity Center"),
         (("login",), {"AWS_PROFILE": "plain"}, 3, "profile 'plain' has no sign-in"),
