@@ -468,9 +468,10 @@ def test_what_is_right_is_no_finding(home: BackendMachine, name: str) -> None:
         ),
         (
             (
-                "[profile p]\ncredential_process = /bin/true\n[sso-session s]\nsso_region = eu-west-1\n"
-                "sso_start_url = https://x.awsapps.com/start\n[profile s]\nsso_session = s\n"
-                "sso_account_id = 123456789012\nsso_role_name = Admin\n"
+                "[profile p]\ncredential_process = /bin/true\n"
+                "[sso-session s]\nsso_region = eu-west-1\nsso_start_url = https://x.awsapps.com/start\n"
+                "[profile s]\nsso_session = s\nsso_account_id = 123456789012\n"
+                "sso_role_name = Admin\n"
             ),
             True,
         ),
