@@ -187,4 +187,7 @@ def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
         return 0
     # The parser of the global options reports the first wrong word.
     global_parser().parse_words(before)
-    raise UsageError("no command is given", hint="filevault --help")
+    raise UsageError(
+        "no command is given",
+        hint="filevault --help lists the commands, and says how to begin",
+    )

@@ -155,6 +155,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         text = _table(listing, ages, _Labels(now, local=args.local))
         context.reporter.write_marked(text, _MARK, _SINCE)
         _warn_of_age(listing, ages, context)
+        if opened is not None and not listing.names:
+            context.reporter.hint(
+                "the vault has no key: filevault import stores those of other tools, filevault add "
+                "a new one"
+            )
     context.keep(listing)
     return 0
 
