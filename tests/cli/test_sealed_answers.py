@@ -372,6 +372,17 @@ def test_it_is_turned_off_as_the_other_answers_are(keyed: HotLane) -> None:
         shutil.rmtree(keyed.machine.home / ".config")
 
 
+def test_a_program_of_32_bits_records_nothing(
+    keyed: HotLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The calls of the lane are those of 64 bits: it would be recorded again each time."""
+    for path in keyed.answers:
+        path.unlink()
+    monkeypatch.setattr(sys, "maxsize", (1 << 31) - 1)
+    assert keyed.run().path == "/usr/bin/env"
+    assert keyed.answers == []
+
+
 # The file
 
 
