@@ -94,8 +94,9 @@ def main(
         return _EXEC_FAILED if is_exec_run else 1
     except Exception as error:  # noqa: BLE001 - a bug; caught only here
         from filevault.system.exhaustion import exhausted
+        from filevault.system.working_directory import directory_error
 
-        reason = exhausted(error)
+        reason = exhausted(error) or directory_error(error)
         if reason is not None:
             return _failed(reason, error, reporter, is_exec_run=is_exec_run)
         reporter.bug(error)
