@@ -311,6 +311,16 @@ class Folder:
         except OSError:
             return False
 
+    def has(self, name: str) -> bool:
+        """Return whether there may be an entry of that name: not if it certainly does not exist."""
+        try:
+            self._look(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
     def entries(self) -> list[os.DirEntry[str]]:
         """Return the directory's entries, sorted by name."""
         try:
