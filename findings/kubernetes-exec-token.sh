@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
 # An exec plugin in a kubeconfig, as for EKS: seven clients, and none renews its token by the rule.
 #
-# A good guess: a client runs the plugin (for EKS `aws eks get-token`, whose tokens live 14 minutes),
-# keeps the token until its expirationTimestamp, and runs the plugin again at that time, or earlier
-# if the server answers 401. Kubernetes' documentation says both, and kubernetes_asyncio has closed
-# its issue about it, so a service may run for days on one kubeconfig.
+# A good guess: a client runs the plugin (for EKS `aws eks get-token`: tokens live 14 minutes), keeps
+# the token until its expirationTimestamp, and runs the plugin again at that time, or earlier if the
+# server answers 401. Kubernetes' documentation says both, and kubernetes_asyncio has closed its
+# issue about it, so a service may run for days on one kubeconfig.
 #
 # What happens:
 # - kubernetes renews five minutes before the end, but not at 401: a token that states no end, or
 #   that the server took back, is sent for good;
-# - kubernetes.aio, which came into the same package this year, and kubernetes_asyncio run the plugin
+# - kubernetes.aio, which came into the same package in 2026, and kubernetes_asyncio run the plugin
 #   when they load the configuration, and never again: each request fails after 14 minutes;
 # - kr8s and lightkube do not look at the end, they wait for the 401;
 # - @kubernetes/client-node renews at the end, but not at 401; without an end it runs the plugin for
 #   each request;
 # - pykube-ng runs the plugin for each request, whatever it answers.
 #
-# Why the guess is wrong: the rule is client-go's, and each library has its own code. What closed the
-# issue of the asynchronous client is a coroutine, refresh_token(), which the program must start
+# Why the guess is wrong: the rule is client-go's, and each library has its own code. What closed
+# the issue of the asynchronous client is a coroutine, refresh_token(), which the program must start
 # itself; load_kube_config() sets no hook as that of the synchronous client does. kubernetes.aio was
 # taken over from kubernetes_asyncio, with the coroutine and without a hook.
 #
@@ -206,7 +206,7 @@ with open(f"{folder}/kubeconfig", "w") as file:  # JSON is YAML, too
 
 
 def show(client, stated, expected, runs=None):
-    """Run a client that makes four requests; `stated` is 840 (14 minutes), a few seconds or None."""
+    """Run a client that makes four requests; `stated` is 840 (14 minutes), few or None."""
     global life, ended, refused
     life, ended, refused = stated, 0, 0
     issued.clear()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A slow clock: two SDKs correct it for their signatures, and go on with sessions that have ended.
 #
-# A good guess: the AWS SDKs that correct a wrong clock (those for JavaScript and C++ do, without any
+# A good guess: the AWS SDKs that correct a wrong clock (those for JavaScript and C++ do, without a
 # setting; botocore does not) need no time service on the machine. They learn the right time when
 # they are first refused, and from then on all is as with a right clock.
 #
