@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An exec plugin in a kubeconfig, as for EKS: seven clients, and none renews its token by the rule.
 #
-# A good guess: a client runs the plugin (for EKS `aws eks get-token`: tokens live 14 minutes), keeps
+# A good guess: a client runs the plugin (EKS: `aws eks get-token`, tokens live 14 minutes), keeps
 # the token until its expirationTimestamp, and runs the plugin again at that time, or earlier if the
 # server answers 401. Kubernetes' documentation says both, and kubernetes_asyncio has closed its
 # issue about it, so a service may run for days on one kubeconfig.
