@@ -2,11 +2,15 @@
 
 Records only move forward: an older item, or a removed one that is back, changes nothing. Only
 `replace` lowers a generation, for an item that a person stores or accepts.
+
+There may be very many, so the table of items has their JSON texts; that of the removed ones, which
+is bounded, has objects.
 """
 
 from __future__ import annotations
 
 from filevault.system.record import Record
+from filevault.system.strict_json import dumps, loads_flat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +20,8 @@ if TYPE_CHECKING:
 MAX_REMOVED = 1000
 """The number of removed items that are recorded; the oldest are dropped first."""
 
-_ITEMS = "items"
+ITEMS = "items"
+"""The key of the table of items."""
 _REMOVED = "removed"
 
 
@@ -43,15 +48,32 @@ class SeenItem(Record):
 
 def is_valid(content: Mapping[str, Any]) -> bool:
     """Return whether the parts of `trust.json` that are read here are well-formed."""
-    return all(
-        isinstance(entries, dict) and all(isinstance(each, dict) for each in entries.values())
-        for entries in (content.get(key, {}) for key in (_ITEMS, _REMOVED))
+    removed = content.get(_REMOVED, {})
+    return (
+        isinstance(content.get(ITEMS, {}), dict)
+        and isinstance(removed, dict)
+        and all(isinstance(each, dict) for each in removed.values())
     )
+
+
+def text_of(seen: SeenItem) -> str:
+    """Return the entry of an item, as JSON."""
+    entry: dict[str, Any] = {}
+    _write(entry, seen)
+    return dumps(entry).decode("utf-8")
+
+
+def item_of(text: str) -> SeenItem:
+    """Return the item of an entry that `text_of` returned."""
+    seen = _parsed(loads_flat(text))
+    assert seen is not None  # noqa: S101 - for mypy
+    return seen
 
 
 def seen_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
     """Return what was last seen of an item, by its encoded name."""
-    return _parsed(content.get(_ITEMS, {}).get(path_name))
+    text = content.get(ITEMS, {}).get(path_name)
+    return None if text is None else _parsed(loads_flat(text))
 
 
 def removed_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
@@ -69,29 +91,36 @@ def is_put_back(tombstone: SeenItem, generation: int | None, sha256: str) -> boo
     return tombstone.generation is not None and generation <= tombstone.generation
 
 
-def record(content: dict[str, Any], path_name: str, seen: SeenItem) -> None:
-    """Record an item, unless a later state is recorded."""
+def record(content: dict[str, Any], path_name: str, text: str) -> None:
+    """Record an item, unless a later state is recorded; `text` is that of `text_of`."""
+    seen = item_of(text)
     tombstone = removed_item(content, path_name)
     if tombstone is not None and is_put_back(tombstone, seen.generation, seen.sha256):
         return
     known = seen_item(content, path_name)
     if known is None or not known.outdates(seen.generation, seen.sha256):
-        replace(content, path_name, seen)
+        replace(content, path_name, text)
 
 
-def replace(content: dict[str, Any], path_name: str, seen: SeenItem) -> None:
-    """Record an item, whatever was recorded of it."""
+def replace(content: dict[str, Any], path_name: str, text: str) -> None:
+    """Record an item, whatever was recorded of it. Arguments as of `record`."""
     content.get(_REMOVED, {}).pop(path_name, None)
-    item = content.setdefault(_ITEMS, {}).setdefault(path_name, {})
-    _write(item, seen)
+    items = content.setdefault(ITEMS, {})
+    known = items.get(path_name)
+    entry = {} if known is None else loads_flat(known)
+    if not entry.keys() <= set(SeenItem._fields):  # a key of a newer version is kept
+        _write(entry, item_of(text))
+        text = dumps(entry).decode("utf-8")
+    items[path_name] = text
 
 
-def record_removed(content: dict[str, Any], path_name: str, last: SeenItem) -> None:
-    """Record that an item was removed; `last` is its last state."""
+def record_removed(content: dict[str, Any], path_name: str, text: str) -> None:
+    """Record that an item was removed; `text` is that of its last state."""
+    last = item_of(text)
     before = removed_item(content, path_name)
     if before is not None and before.outdates(last.generation, last.sha256):
         last = before
-    content.get(_ITEMS, {}).pop(path_name, None)
+    content.get(ITEMS, {}).pop(path_name, None)
     tombstones = content.setdefault(_REMOVED, {})
     tombstones.pop(path_name, None)
     _write(tombstones.setdefault(path_name, {}), last)
@@ -101,7 +130,7 @@ def record_removed(content: dict[str, Any], path_name: str, last: SeenItem) -> N
 
 def forget_all(content: dict[str, Any]) -> None:
     """Forget every item."""
-    for key in (_ITEMS, _REMOVED):
+    for key in (ITEMS, _REMOVED):
         content.pop(key, None)
 
 

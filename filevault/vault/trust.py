@@ -11,7 +11,7 @@ import contextlib
 
 from filevault.errors import DamagedError, FilevaultError, NewerFormatError
 from filevault.system.printable import printable
-from filevault.system.strict_json import dumps, loads_nested
+from filevault.system.strict_json import dumps_with_texts, loads_with_texts
 from filevault.vault import seen_items
 from filevault.vault.pin import Pin
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from filevault.system.files import Folder
     from filevault.vault.seen_items import SeenItem
+
+    _ItemChange = Callable[[dict[str, Any], str, str], None]
 
 _FILE = "trust.json"
 _LOCK = ".lock"
@@ -40,8 +42,9 @@ class Trust:
     def __init__(self, state: Folder | None, *, remembers: bool = True) -> None:
         self._state = state
         self._remembers = remembers
+        self._content: dict[str, Any] = {}
         self._content = self._load()
-        self._batch: list[Callable[[dict[str, Any]], None]] | None = None
+        self._batch: list[tuple[_ItemChange, str, str]] | None = None
 
     def reload(self) -> None:
         """Read the file again, with the changes of other processes; not inside a batch."""
@@ -49,16 +52,26 @@ class Trust:
             self._content = self._load()
 
     def _load(self) -> dict[str, Any]:
+        return self._parse(self._read())
+
+    def _read(self) -> bytes | None:
+        """Return the bytes of the file, None if there is none."""
         if self._state is None:
-            return {}
-        try:
+            return None
+        with contextlib.suppress(FileNotFoundError):
             # A trust.json that another user owns is an error.
-            data = self._state.read(_FILE, _LIMIT, own=True)
-        except FileNotFoundError:
+            return self._state.read(_FILE, _LIMIT, own=True)
+        return None
+
+    def _parse(self, data: bytes | None) -> dict[str, Any]:
+        if self._state is None or data is None:
             return {}
+        # Writing what is known takes a tenth of the time of parsing it again.
+        if self._content and _dumps(self._content) == data:
+            return self._content
         what = printable(self._state.join(_FILE))
         try:
-            content = loads_nested(data, what, 3)
+            content = loads_with_texts(data, what, seen_items.ITEMS)
         except DamagedError as error:
             raise self._damaged(what) from error
         version = content.get("format")
@@ -194,11 +207,11 @@ class Trust:
         from filevault.system.locks import locked
 
         with locked(self._state, _LOCK):
-            content = self._load() or {"format": _FORMAT}
-            before = dumps(content)
+            before = self._read()
+            content = _copy(self._parse(before) or {"format": _FORMAT})
             change(content)
-            after = dumps(content)
-            if after != before or before == dumps({"format": _FORMAT}):
+            after = _dumps(content)
+            if after != before:
                 self._state.write(_FILE, after)
             self._content = content
 
@@ -237,7 +250,7 @@ class Trust:
             content["pending"] = pin.digest
             content["resealing"] = {name: [digest] for name, digest in (older or {}).items()}
             for path_name, each in seen.items():
-                seen_items.record(content, path_name, each)
+                seen_items.record(content, path_name, seen_items.text_of(each))
 
         self._update(change)
 
@@ -250,7 +263,7 @@ class Trust:
             content.update(backend=pin.backend, vault=pin.vault, commit=pin.commitment)
             content["last_slot"] = slot
             for path_name, each in seen.items():
-                seen_items.record(content, path_name, each)
+                seen_items.record(content, path_name, seen_items.text_of(each))
 
         self._update(change)
 
@@ -262,7 +275,7 @@ class Trust:
     def record_seen(self, path_name: str, seen: SeenItem) -> None:
         """Record an item that was read, unless a later state is recorded."""
         if self.seen(path_name) != seen:
-            self._record(lambda content: seen_items.record(content, path_name, seen))
+            self._record(seen_items.record, path_name, seen)
 
     def replace_seen(self, path_name: str, seen: SeenItem) -> None:
         """Record an item that was stored or accepted, whatever was recorded of it."""
@@ -275,11 +288,11 @@ class Trust:
         )
         # Until the end of a batch another process may store the item again, or remove it.
         change = seen_items.replace if lowers or self._batch is None else seen_items.record
-        self._record(lambda content: change(content, path_name, seen))
+        self._record(change, path_name, seen)
 
     def record_removed(self, path_name: str, last: SeenItem) -> None:
         """Record that an item is removed on purpose; `last` is its last state."""
-        self._record(lambda content: seen_items.record_removed(content, path_name, last))
+        self._record(seen_items.record_removed, path_name, last)
 
     @contextlib.contextmanager
     def batch(self, failed: Callable[[FilevaultError], None] | None = None) -> Iterator[None]:
@@ -290,7 +303,7 @@ class Trust:
         if self._batch is not None:
             yield
             return
-        changes: list[Callable[[dict[str, Any]], None]] = []
+        changes: list[tuple[_ItemChange, str, str]] = []
         self._batch = changes
         try:
             yield
@@ -304,16 +317,26 @@ class Trust:
                     raise
                 failed(error)
 
-    def _record(self, change: Callable[[dict[str, Any]], None]) -> None:
+    def _record(self, change: _ItemChange, path_name: str, seen: SeenItem) -> None:
         if self._state is None or not self._remembers:
             return
+        text = seen_items.text_of(seen)
         if self._batch is None:
-            self._update(change)
+            self._update(lambda content: change(content, path_name, text))
         else:
-            self._batch.append(change)
-            change(self._content)
+            self._batch.append((change, path_name, text))
+            change(self._content, path_name, text)
 
 
-def _apply(changes: Sequence[Callable[[dict[str, Any]], None]], content: dict[str, Any]) -> None:
-    for change in changes:
-        change(content)
+def _dumps(content: Mapping[str, Any]) -> bytes:
+    return dumps_with_texts(content, seen_items.ITEMS)
+
+
+def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy to change: changes replace what is in a member's table, and do not alter it."""
+    return {key: {**each} if isinstance(each, dict) else each for key, each in content.items()}
+
+
+def _apply(changes: Sequence[tuple[_ItemChange, str, str]], content: dict[str, Any]) -> None:
+    for change, path_name, text in changes:
+        change(content, path_name, text)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from filevault.errors import DamagedError, NewerFormatError, PinError
+from filevault.errors import DamagedError, NewerFormatError, PinError, StorageError
 from filevault.system.files import Folder
+from filevault.system.strict_json import loads_with_texts
 from filevault.vault.pin import Pin
 from filevault.vault.pin_policy import check_pin
 from filevault.vault.seen_items import MAX_REMOVED, SeenItem
@@ -85,6 +86,64 @@ def test_a_key_of_a_newer_minor_version_is_kept(state: Folder) -> None:
     Path(state.path, "trust.json").write_text(json.dumps(extended))
     Trust(state).set_last_slot("0123456789abcdef")
     assert content(state)["future"] == {"a": 1}
+
+
+def test_a_key_of_a_newer_minor_version_in_an_item_is_kept(state: Folder) -> None:
+    Trust(state).record_seen("jon", SEEN)
+    before = content(state)
+    before["items"]["jon"]["future"] = "a"  # type: ignore[index]
+    Path(state.path, "trust.json").write_text(json.dumps(before))
+    Trust(state).replace_seen("jon", SEEN._replace(sha256="cd" * 32, created=None))
+    assert content(state)["items"] == {
+        "jon": {
+            "future": "a",
+            "generation": GENERATION,
+            "sha256": "cd" * 32,
+            "created_from": "add",
+        }
+    }
+
+
+def test_the_memory_is_parsed_again_only_if_another_process_changed_it(
+    state: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have thousands of items, and one that is stored looks three times."""
+    Trust(state).set_pin(PIN)
+    parsed: list[bytes] = []
+
+    def counting(data: bytes, what: str, table: str) -> dict[str, object]:
+        parsed.append(data)
+        return loads_with_texts(data, what, table)
+
+    monkeypatch.setattr("filevault.vault.trust.loads_with_texts", counting)
+    trust = Trust(state)
+    trust.reload()
+    trust.record_seen("jon", SEEN)
+    trust.reload()
+    assert len(parsed) == 1
+    monkeypatch.undo()
+    Trust(state).record_seen("bob", SEEN)
+    trust.reload()
+    assert trust.seen("bob") == trust.seen("jon") == SEEN
+
+
+def test_a_write_that_fails_leaves_what_is_known(
+    state: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust = Trust(state)
+    trust.record_seen("jon", SEEN)
+    newer = SEEN._replace(generation=GENERATION + 1, sha256="cd" * 32)
+
+    def failing(*_arguments: object) -> None:
+        raise StorageError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", failing)
+        with pytest.raises(StorageError):
+            trust.record_seen("jon", newer)
+    assert trust.seen("jon") == SEEN
+    trust.record_seen("jon", newer)
+    assert Trust(state).seen("jon") == newer
 
 
 def test_nothing_is_written_that_is_known_already(state: Folder) -> None:
