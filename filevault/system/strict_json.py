@@ -157,17 +157,17 @@ def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
 
 
 def loads_with_texts(data: bytes, what: str, table: str) -> dict[str, Any]:
-    """Parse as `loads_nested` does, three levels, but return the entries of one member as texts.
+    """Parse as `loads_nested` does, three levels, but return the members of one object as texts.
 
-    Used for `trust.json`, which every command reads and whose table of items may be long: a text
-    takes half the memory of the object, and is written again as it is.
+    Used for `trust.json`, which every command reads and whose table of items may be long: a text,
+    `"name":{...}`, takes half the memory of the object, and is written again as it is.
 
     Args:
         data: the bytes as stored.
         what: names them in messages.
-        table: the key of the member, an object of objects.
+        table: the key of an object of objects.
 
-    Raises DamagedError, also if an entry of the table is no object.
+    Raises DamagedError, also if a member of the table is no object.
     """
     try:
         return _read_compact(data, table)
@@ -178,14 +178,20 @@ def loads_with_texts(data: bytes, what: str, table: str) -> dict[str, Any]:
     if isinstance(entries, dict):
         if not all(isinstance(each, dict) for each in entries.values()):
             raise DamagedError(f"{what} is damaged: it has an entry that is no object")
-        value[table] = {name: dumps(each).decode("utf-8") for name, each in entries.items()}
+        value[table] = {name: dumps_member(name, each) for name, each in entries.items()}
     return value
 
 
-def loads_flat(text: str) -> dict[str, Any]:
-    """Parse an entry that `loads_with_texts` returned."""
-    value: dict[str, Any] = _scanner(int)(text, 0)[0]
-    return value
+def dumps_member(name: str, entry: Mapping[str, str | int]) -> str:
+    """Return the text of a member as `loads_with_texts` does."""
+    return dumps({name: entry})[1:-1].decode("utf-8")
+
+
+def loads_member(text: str) -> dict[str, Any]:
+    """Return the object of a member whose text `loads_with_texts` or `dumps_member` returned."""
+    (entry,) = _scanner(int)(f"{{{text}}}", 0)[0].values()
+    found: dict[str, Any] = entry
+    return found
 
 
 def _read_compact(data: bytes, table: str) -> dict[str, Any]:
@@ -210,7 +216,7 @@ def _read_compact(data: bytes, table: str) -> dict[str, Any]:
 
 
 def _read_table(text: str, start: int) -> tuple[dict[str, str], int]:
-    """Return the entries of the object at a position, as texts, and where it ends.
+    """Return the members of the object at a position, as texts, and where it ends.
 
     They are parsed, and cut, some at a time. Raises as `_read_compact`.
     """
@@ -230,10 +236,9 @@ def _read_table(text: str, start: int) -> tuple[dict[str, str], int]:
         elif cut < 0:
             raise _RefusedError("no end")
         texts = f",{block}".split("}")
-        _check_entries(entries, block, len(texts) - 1)
-        found.update(
-            (name, text[len(name) + 4 :] + "}") for name, text in zip(entries, texts, strict=False)
-        )
+        del texts[-1]
+        _check_entries(entries, block, len(texts))
+        found.update(zip(entries, [text[1:] + "}" for text in texts], strict=True))
         count += len(entries)
         at = cut + 2
     if len(found) != count:
@@ -244,21 +249,21 @@ def _read_table(text: str, start: int) -> tuple[dict[str, str], int]:
 def _check_entries(entries: dict[str, Any], text: str, count: int) -> None:
     """Check that a text is one of flat objects, without spaces, as many as its closing braces.
 
-    Then each key is followed by a colon at once, so as many of them as keys mean that none was
-    there twice.
+    No character is escaped, so each name and each value that is a text has two quotes: with more
+    of them, a name was there twice.
     """
     if any(blank in text for blank in _BLANK):
         raise _RefusedError("a space")
     if len(entries) != count or set(map(type, entries.values())) != {dict}:
         raise _RefusedError("an entry that is no flat object")
     members = [member for each in entries.values() for member in each.values()]
-    if text.count('":') != len(entries) + len(members):
-        raise _RefusedError("a duplicate key")
     if not _SCALARS.issuperset(map(type, members)):
         raise _RefusedError("a value that is neither text nor integer")
     integers = [member for member in members if type(member) is int]
     if integers and (min(integers) < 0 or max(integers) > MAX_INTEGER):
         raise _RefusedError("an integer out of range")
+    if text.count('"') != 2 * (len(entries) + 2 * len(members) - len(integers)):
+        raise _RefusedError("a duplicate key")
 
 
 def _check_depth(value: dict[str, Any], depth: int) -> None:
@@ -314,12 +319,8 @@ def dumps(value: Mapping[str, object]) -> bytes:
 
 
 def dumps_with_texts(value: Mapping[str, Any], table: str) -> bytes:
-    """Return what `dumps` would, but each entry of the member `table` is its JSON text.
-
-    That is what `loads_with_texts` returns.
-    """
+    """Return what `dumps` would, with the members of `table` as `loads_with_texts` returns them."""
     from itertools import islice
-    from json.encoder import encode_basestring
 
     parts: list[bytes] = []
     for key, member in value.items():
@@ -328,9 +329,9 @@ def dumps_with_texts(value: Mapping[str, Any], table: str) -> bytes:
             parts.append(start + dumps({key: member})[1:-1])
             continue
         parts.append(start + dumps({key: {}})[1:-2])
-        entries, comma = iter(member.items()), ""
-        while block := [f"{encode_basestring(k)}:{text}" for k, text in islice(entries, _MANY)]:
-            parts.append((comma + ",".join(block)).encode("utf-8"))
+        texts, comma = iter(member.values()), ""
+        while some := ",".join(islice(texts, _MANY)):
+            parts.append((comma + some).encode("utf-8"))
             comma = ","
         parts.append(b"}")
     return b"".join((*parts, b"}" if parts else b"{}"))

@@ -10,7 +10,7 @@ is bounded, has objects.
 from __future__ import annotations
 
 from filevault.system.record import Record
-from filevault.system.strict_json import dumps, loads_flat
+from filevault.system.strict_json import dumps_member, loads_member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,16 +56,16 @@ def is_valid(content: Mapping[str, Any]) -> bool:
     )
 
 
-def text_of(seen: SeenItem) -> str:
-    """Return the entry of an item, as JSON."""
+def text_of(path_name: str, seen: SeenItem) -> str:
+    """Return the member of the table of items for an item, as JSON."""
     entry: dict[str, Any] = {}
     _write(entry, seen)
-    return dumps(entry).decode("utf-8")
+    return dumps_member(path_name, entry)
 
 
-def item_of(text: str) -> SeenItem:
-    """Return the item of an entry that `text_of` returned."""
-    seen = _parsed(loads_flat(text))
+def _item_of(text: str) -> SeenItem:
+    """Return the item of a text of `text_of`."""
+    seen = _parsed(loads_member(text))
     assert seen is not None  # noqa: S101 - for mypy
     return seen
 
@@ -73,7 +73,7 @@ def item_of(text: str) -> SeenItem:
 def seen_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
     """Return what was last seen of an item, by its encoded name."""
     text = content.get(ITEMS, {}).get(path_name)
-    return None if text is None else _parsed(loads_flat(text))
+    return None if text is None else _parsed(loads_member(text))
 
 
 def removed_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
@@ -93,7 +93,7 @@ def is_put_back(tombstone: SeenItem, generation: int | None, sha256: str) -> boo
 
 def record(content: dict[str, Any], path_name: str, text: str) -> None:
     """Record an item, unless a later state is recorded; `text` is that of `text_of`."""
-    seen = item_of(text)
+    seen = _item_of(text)
     tombstone = removed_item(content, path_name)
     if tombstone is not None and is_put_back(tombstone, seen.generation, seen.sha256):
         return
@@ -107,16 +107,16 @@ def replace(content: dict[str, Any], path_name: str, text: str) -> None:
     content.get(_REMOVED, {}).pop(path_name, None)
     items = content.setdefault(ITEMS, {})
     known = items.get(path_name)
-    entry = {} if known is None else loads_flat(known)
-    if not entry.keys() <= set(SeenItem._fields):  # a key of a newer version is kept
-        _write(entry, item_of(text))
-        text = dumps(entry).decode("utf-8")
+    entry = {} if known is None else loads_member(known)
+    if not entry.keys() <= SeenItem._names:  # a key of a newer version is kept
+        _write(entry, _item_of(text))
+        text = dumps_member(path_name, entry)
     items[path_name] = text
 
 
 def record_removed(content: dict[str, Any], path_name: str, text: str) -> None:
     """Record that an item was removed; `text` is that of its last state."""
-    last = item_of(text)
+    last = _item_of(text)
     before = removed_item(content, path_name)
     if before is not None and before.outdates(last.generation, last.sha256):
         last = before

@@ -250,7 +250,7 @@ class Trust:
             content["pending"] = pin.digest
             content["resealing"] = {name: [digest] for name, digest in (older or {}).items()}
             for path_name, each in seen.items():
-                seen_items.record(content, path_name, seen_items.text_of(each))
+                seen_items.record(content, path_name, seen_items.text_of(path_name, each))
 
         self._update(change)
 
@@ -263,7 +263,7 @@ class Trust:
             content.update(backend=pin.backend, vault=pin.vault, commit=pin.commitment)
             content["last_slot"] = slot
             for path_name, each in seen.items():
-                seen_items.record(content, path_name, seen_items.text_of(each))
+                seen_items.record(content, path_name, seen_items.text_of(path_name, each))
 
         self._update(change)
 
@@ -320,7 +320,7 @@ class Trust:
     def _record(self, change: _ItemChange, path_name: str, seen: SeenItem) -> None:
         if self._state is None or not self._remembers:
             return
-        text = seen_items.text_of(seen)
+        text = seen_items.text_of(path_name, seen)
         if self._batch is None:
             self._update(lambda content: change(content, path_name, text))
         else:
