@@ -119,7 +119,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         listing = _listing(args, context, opened)
     if args.json:
         now = context.runtime.clock()
-        context.reporter.json([_json(listing, name, now) for name in listing.names])
+        context.reporter.json_array(_json(listing, name, now) for name in listing.names)
     elif args.sessions:
         for name in listing.names:
             for label in listing.labels(name, context.runtime.clock(), local=args.local):
