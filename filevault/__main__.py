@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
+
 
 def entry() -> "NoReturn":
     """Run the command line and end the process.
@@ -27,6 +29,8 @@ def entry() -> "NoReturn":
     """
     import posix
 
+    if posix.environ.get(b"LC_CTYPE") in _COERCED:
+        _forget_coerced_locale(posix.environ)
     tried = None
     try:
         if "exec" in sys.argv or "export" in sys.argv:
@@ -42,17 +46,34 @@ def entry() -> "NoReturn":
 
         harden()
         from filevault.cli import main
+
+        status = main(sys.argv[1:], attempt=tried)
     except KeyboardInterrupt:
         posix.write(2, b"filevault: interrupted\n")
         posix._exit(130)
-    try:
-        status = main(sys.argv[1:], attempt=tried)
+    except MemoryError:  # not even enough to report it in the usual way
+        posix.write(2, b"filevault: error: there is not enough memory\n")
+        posix._exit(125 if sys.argv[1:2] == ["exec"] else 7)
     except SystemExit as ending:  # --help and --version, by argparse
         status = ending.code if isinstance(ending.code, int) else 0
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(status)
+
+
+def _forget_coerced_locale(environ: dict[bytes, bytes]) -> None:
+    """Remove LC_CTYPE if Python has set it, as it does in the C locale: no command must inherit it.
+
+    `environ` is that of `posix`; `Settings.capture` removes what is missing there from its own.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = file.read()
+    except OSError:  # no /proc
+        return
+    if b"\0LC_CTYPE=" not in b"\0" + given:
+        del environ[b"LC_CTYPE"]
 
 
 def _find_faster(*, preloads: bool) -> None:

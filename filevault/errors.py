@@ -29,7 +29,8 @@ FilevaultError                  1   anything not listed below
 │  ├─ StorageError              7   the file system refused
 │  │  ├─ NoLocksError           7   the file system has no such lock
 │  │  └─ UnsyncedError          7   written, but a power failure may undo it
-│  └─ ProgramError              7   a program is missing, failed or was too slow
+│  ├─ ProgramError              7   a program is missing, failed or was too slow
+│  └─ ExhaustedError            7   no more memory, open files or processes
 ├─ ProviderError                8   AWS, or a source of credentials, refused
 │  ├─ AwsError                  8   AWS refused, with operation and code
 │  │  ├─ ClockError             8   the clock of this machine is wrong

@@ -108,6 +108,10 @@ class ProgramError(BackendError):
     """A helper program is missing, failed or took too long."""
 
 
+class ExhaustedError(BackendError):
+    """The system has no more memory, open files or processes for this process."""
+
+
 class ProviderError(FilevaultError):
     """AWS, or a source of credentials, refused."""
 

@@ -67,18 +67,6 @@ def value_of(action: argparse.Action) -> str:
     return "{" + ",".join(map(str, action.choices or ())) + "}"
 
 
-def synopsis(name: str, parser: Parser) -> str:
-    """Return the form of a command line."""
-    if parser.usage:
-        return parser.usage
-    words = [f"filevault {name} [OPTIONS]"]
-    for action in parser.actions():
-        if not action.option_strings:
-            form = {"?": "[{}]", "*": "[{} ...]"}.get(str(action.nargs), "{}")
-            words.append(form.format(value_of(action)))
-    return " ".join(words)
-
-
 def entries(actions: list[argparse.Action]) -> Iterator[str]:
     """Yield the entries of options and positionals, each with its help."""
     for action in actions:
@@ -102,7 +90,7 @@ def command_page(name: str) -> str:
     parser = parser_of(name)
     shared = {option for action in global_actions() for option in action.option_strings}
     own = [each for each in parser.actions() if not shared.intersection(each.option_strings)]
-    lines = [*page(f"filevault-{name}", COMMANDS[name]), exact(synopsis(name, parser))]
+    lines = [*page(f"filevault-{name}", COMMANDS[name]), exact(str(parser.full.usage))]
     lines += [".SH DESCRIPTION", *paragraphs(module_of(name).DESCRIPTION)]
     aliases = [alias for alias, command in ALIASES.items() if command == name]
     lines += [f".PP\nThe short name is \\fB{alias}\\fR." for alias in aliases]

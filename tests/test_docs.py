@@ -204,7 +204,7 @@ def test_which_variables_git_does_not_get_is_told_completely() -> None:
         set(re.findall(r"`([A-Z_0-9]+)`", part)) for part in section.split("**Dropped")
     )
     assert dropped == of_git.DROPPED | set(of_git.DROPPED_PREFIXES)
-    assert relative == of_git.DROPPED_IF_RELATIVE
+    assert relative == of_git.FILES | of_git.COMMANDS
 
 
 def test_variables_of_the_other_pages_exist() -> None:

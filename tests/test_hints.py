@@ -62,6 +62,17 @@ def test_every_name_in_a_suggested_command_is_quoted_for_the_shell() -> None:
     ] == []
 
 
+def test_each_usage_error_says_what_to_do_next() -> None:
+    found = [
+        (f"{path}:{node.lineno}", {each.arg for each in node.keywords})
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "UsageError"
+    ]
+    assert len(found) > 150, "the test finds the errors"
+    assert [where for where, given in found if "hint" not in given] == []
+
+
 def test_every_suggested_header_is_written_as_the_config_reads_it() -> None:
     """A name with a space stands in quotes there, which `profile_header` puts."""
     headers = []

@@ -135,7 +135,10 @@ def checked(text: str, *, usable: bool = True) -> str:
             hint="it looks like age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA...",
         )
     if usable and not can_encrypt_to(normal):
-        raise UsageError(f"{printable(text, 60)!r} cannot be a recipient: {why_not(normal)}")
+        raise UsageError(
+            f"{printable(text, 60)!r} cannot be a recipient: {why_not(normal)}",
+            hint="give another one of that user: age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA...",
+        )
     return normal
 
 

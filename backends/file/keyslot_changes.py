@@ -115,7 +115,10 @@ def find(root: Folder, given: str) -> str:
             hint="filevault slot list shows which there are",
         )
     if len(found) > 1:
-        raise UsageError(f"{keyslots.described(given)} could be one of {len(found)}")
+        raise UsageError(
+            f"{keyslots.described(given)} could be one of {len(found)}",
+            hint="give more digits of its id; filevault slot list shows them",
+        )
     return found[0]
 
 

@@ -92,7 +92,10 @@ def described(slot: str) -> str:
 def check_label(label: str) -> None:
     """Raise UsageError for a label that is too long or has invisible characters."""
     if len(label) > MAX_LABEL or not label.isprintable():
-        raise UsageError(f"a label has up to {MAX_LABEL} characters, all of them visible")
+        raise UsageError(
+            f"a label has up to {MAX_LABEL} characters, all of them visible",
+            hint="give a shorter one, of plain characters",
+        )
 
 
 def file_name(data: bytes) -> str:
@@ -291,7 +294,10 @@ def keyfile_bytes(text: bytes, what: str) -> bytes:
     stripped = text.strip(_WHITE_SPACE)
     encoded = stripped.removeprefix(_KEYFILE_PREFIX)
     if encoded == stripped or len(encoded) != 43:
-        raise LockedError(f"{what} is not of the form filevault-key-1:... that filevault makes")
+        raise LockedError(
+            f"{what} is not of the form filevault-key-1:... that filevault makes",
+            hint="the key is the one line of the file that --new-key-file wrote",
+        )
     try:
         key = binascii.a2b_base64(encoded.translate(_FROM_URL) + b"=", strict_mode=True)
     except ValueError:

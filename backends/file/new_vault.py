@@ -101,5 +101,7 @@ def _slot_secrets(
     if keyfile_text is not None:
         secrets.append((keyslots.keyfile_bytes(keyfile_text, "the new key file"), None))
     if not secrets:
-        raise UsageError("a vault needs a passphrase or a key file")
+        raise UsageError(
+            "a vault needs a passphrase or a key file", hint="give one of them, or both"
+        )
     return secrets

@@ -64,9 +64,14 @@ def users(text: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def names_home(words: Sequence[str]) -> bool:
-    """Return whether options name a home of gpg, which overrides the environment's."""
-    return any(word.startswith("--home") for word in words)
+def named_home(words: Sequence[str]) -> str | None:
+    """Return the home of gpg that options name, which overrides the environment's, else None."""
+    found = None
+    for word, after in zip(words, [*words[1:], ""], strict=False):
+        if word.startswith("--home"):
+            _, equals, value = word.partition("=")
+            found = value if equals else after
+    return found
 
 
 def name_terminal(environment: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ limit, and a parser of the status lines that no user id can deceive. Listings ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from filevault.backends.gpg.openpgp import MAX_FILE, MAX_TEXT
 from filevault.backends.gpg.status import Reply
 from filevault.errors import LockedError, ProgramError, StorageError
 from filevault.system import programs
+from filevault.system.config_files import refuse_choice_of_others
 from filevault.system.printable import printable
 from filevault.system.search_path import find_program
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
+_SETTINGS = ".conf"
+"""What is in the name of each file in gpg's home that names programs, as `gpg.conf-2.4`."""
 _OUT_OF_TIME = 24  # SIGXCPU, wherever there are processor limits for other processes
 
 
@@ -73,17 +77,27 @@ class Gpg:
     def options(self) -> tuple[str, ...]:
         """Return the user's options, then filevault's, which win if two conflict.
 
-        Raises ProgramError if PASSWORD_STORE_GPG_OPTS cannot be used, or gpg's home is missing.
+        Raises ProgramError if PASSWORD_STORE_GPG_OPTS cannot be used, or gpg's home is missing or
+        another user's.
         """
         if self._options is None:
             users = options.users(self.environment.get(options.VARIABLE, ""))
-            if not os.path.isdir(self.home) and not options.names_home(users):
+            if not os.path.isdir(self.home) and options.named_home(users) is None:
                 raise ProgramError(
                     f"gpg has no keys: its folder {printable(self.home)!r} does not exist",
                     hint="set GNUPGHOME to where they are, or gpg --import them",
                 )
+            self._refuse_others(options.named_home(users) or self.home)
             self._options = (*users, *options.ALWAYS)
         return self._options
+
+    def _refuse_others(self, home: str) -> None:
+        """Raise ProgramError if another user could name the programs that gpg starts."""
+        refuse_choice_of_others(home, "gpg", self.environment)
+        with contextlib.suppress(OSError), os.scandir(home) as entries:
+            for entry in entries:
+                if _SETTINGS in entry.name:
+                    refuse_choice_of_others(entry.path, "gpg", self.environment)
 
     def listing(self, *arguments: str) -> Reply:
         """Run a listing; its output has both the listing and the status lines."""

@@ -33,7 +33,11 @@ _SET_THE_CLOCK = "set the clock, for example with chronyd or timedatectl set-ntp
 _CLOCK = ("the clock of this machine differs from AWS's", _SET_THE_CLOCK)
 _UNKNOWN_KEY = (
     "AWS does not know the access key: it was deleted, deactivated, or is of another partition",
-    f"check it in IAM, and that the region is enabled; filevault add {KEY} --force stores another",
+    (
+        "check it in IAM, and that the region is enabled; if it was rotated on another machine, "
+        "get the vault from there, e.g. with filevault git pull; "
+        f"filevault add {KEY} --force stores another"
+    ),
 )
 _UNKNOWN_SESSION = (
     "AWS does not know the session: it was revoked, or is of another partition",

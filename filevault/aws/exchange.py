@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from filevault.credentials import KEY_ID
+from filevault.system.exhaustion import exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +97,10 @@ def exchange(
             found.append(error)
 
     thread = threading.Thread(target=carry, name="exchange", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise exhausted(error) or error from error
     thread.join(max(0.0, seconds))
     if not found:
         raise ReadTimeoutError(endpoint_url=request.url)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.checks.diagnosis import Diagnosis
 from filevault.checks.finding import ERROR, Finding, error_finding
 from filevault.errors import FilevaultError, InterruptedByUserError
+from filevault.system.exhaustion import exhausted
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ def _checked(name: str, machine: MachineState, said: set[str]) -> Diagnosis:
     except FilevaultError as error:
         failure = error_finding(name.replace("_", " "), name, error)
     except Exception as error:  # noqa: BLE001 - one failure must not hide what the others find
+        reason = exhausted(error)
+        if reason is not None:
+            return Diagnosis(findings=(error_finding(name.replace("_", " "), name, reason),))
         message = f"the check failed: unexpected {type(error).__name__}, a bug in filevault"
         hint = "please report it"
         failure = Finding(name.replace("_", " "), name, ERROR, message, 1, hint)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from filevault.backends.definition import RECIPIENTS
 from filevault.checks.diagnosis import Diagnosis
 from filevault.checks.finding import ERROR, WARNING, Finding
+from filevault.errors import ProgramError
+from filevault.system.config_files import refuse_choice_of_others
 from filevault.system.printable import printable, shell_word
 from filevault.system.search_path import find_program, is_executable
 
@@ -39,11 +41,11 @@ def _findings(machine: MachineState) -> Iterator[Finding]:
         hint = "gpg --import the secret key, or set GNUPGHOME"
         yield Finding(printable(path), "gpg", ERROR, message, 7, hint)
         return
-    if info.st_uid != os.geteuid():
-        message = f"belongs to user {info.st_uid}, and gpg refuses it"
-        hint = "run filevault as that user, or set GNUPGHOME"
-        yield Finding(printable(path), "gpg", ERROR, message, 7, hint)
-    elif info.st_mode & 0o077:
+    try:
+        refuse_choice_of_others(path, "gpg", machine.settings.environ)
+    except ProgramError as error:
+        yield Finding(printable(path), "gpg", ERROR, error.message, 7, error.hint)
+    if info.st_uid == os.geteuid() and info.st_mode & 0o077:
         message = "others have access to gpg's folder"
         hint = f"chmod 700 {shell_word(path)}"
         yield Finding(printable(path), "gpg", WARNING, message, hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.backends.definition import SEALED
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 
 
 class CheckedItem(Record):
-    """What a check of an item found; `item` is None if it is not usable or is no key."""
+    """What a check of an item found; `item` is None if it is not usable or is no key.
+
+    `digest` is that of its files, None if they could not be opened.
+    """
 
     findings: tuple[Finding, ...]
     item: LongTermItem | None = None
     is_key: bool = True
+    digest: str | None = None
 
 
 def check_item(vault: Vault, name: str) -> CheckedItem:
@@ -38,6 +43,22 @@ def check_item(vault: Vault, name: str) -> CheckedItem:
 
     Raises LockedError if nothing opened the vault yet, so that all items would fail alike.
     """
+    checked = _checked(vault, name)
+    if any(each.severity == ERROR for each in checked.findings) and is_outdated(
+        vault, name, checked
+    ):
+        return _checked(vault, name)
+    return checked
+
+
+def is_outdated(vault: Vault, name: str, checked: CheckedItem) -> bool:
+    """Return whether another process has stored or recorded an item since it was checked."""
+    with contextlib.suppress(FilevaultError):
+        return checked.digest is not None and vault.has_changed(name, checked.digest)
+    return False
+
+
+def _checked(vault: Vault, name: str) -> CheckedItem:
     subject = f"item {printable(name)!r}"
     try:
         files = vault.read_files(name)
@@ -61,7 +82,7 @@ def check_item(vault: Vault, name: str) -> CheckedItem:
         message = "its rotation is not finished"
         found.append(Finding(subject, "rotation", WARNING, message, hint=hint))
     usable = not any(each.severity == ERROR for each in found)
-    return CheckedItem(tuple(found), item if usable else None)
+    return CheckedItem(tuple(found), item if usable else None, digest=files.digest)
 
 
 def check_other(vault: Vault, name: str) -> list[Finding]:

@@ -8,7 +8,8 @@ from filevault.checks.diagnosis import Diagnosis, Fact
 from filevault.checks.finding import WARNING, Finding, error_finding
 from filevault.config.overrides import Overrides
 from filevault.config.profile import resolve
-from filevault.errors import FilevaultError
+from filevault.errors import FilevaultError, NoCredentialsError
+from filevault.plan.planner import PlanOptions, plan
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_PROFILES = 2000  # that are looked at
 
 
 def check(machine: MachineState) -> Diagnosis:
-    """Resolve each profile without options and variables; return what is wrong with it."""
+    """Resolve and plan each profile without options and variables; return what is wrong."""
     config = machine.config_if_read()
     if config is None:
         return Diagnosis()
@@ -39,6 +40,7 @@ def check(machine: MachineState) -> Diagnosis:
                 has_item=stored.__contains__,
                 follows=_follows,
             )
+            _plan(profile)
         except FilevaultError as error:
             findings.append(error_finding(subject, "profile", error))
             continue
@@ -49,6 +51,20 @@ def check(machine: MachineState) -> Diagnosis:
 
 def _follows(_command: ExportCommand) -> bool:
     return True  # with which vault it runs is a matter of its own options
+
+
+def _plan(profile: Profile) -> None:
+    """Raise what `exec` would refuse the profile with before its first call.
+
+    A profile without credentials is none of it: it may hold settings alone, or keys in the clear,
+    which another check reports.
+    """
+    if profile.chain[0].source == "config-keys":
+        return
+    try:
+        plan(profile, PlanOptions())
+    except NoCredentialsError:
+        return
 
 
 def _of(profile: Profile, subject: str) -> Iterator[Finding]:

@@ -86,20 +86,32 @@ def main(
         streams.finish()
         return status
     except FilevaultError as error:
-        reporter.error(error)
-        reporter.lost_results()
-        reporter.trace(error)
-        keeps_status = not is_exec_run or error.exit_status in _KEPT_BY_EXEC
-        return error.exit_status if keeps_status else _EXEC_FAILED
+        return _failed(error, error, reporter, is_exec_run=is_exec_run)
     except KeyboardInterrupt:
         reporter.say("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has closed it
         return _EXEC_FAILED if is_exec_run else 1
     except Exception as error:  # noqa: BLE001 - a bug; caught only here
+        from filevault.system.exhaustion import exhausted
+
+        reason = exhausted(error)
+        if reason is not None:
+            return _failed(reason, error, reporter, is_exec_run=is_exec_run)
         reporter.bug(error)
         reporter.trace(error)
         return _EXEC_FAILED if is_exec_run else 1
+
+
+def _failed(
+    error: FilevaultError, cause: Exception, reporter: Reporter, *, is_exec_run: bool
+) -> int:
+    """Report an error, with `--debug` where its cause came from; return the exit status."""
+    reporter.error(error)
+    reporter.lost_results()
+    reporter.trace(cause)
+    keeps_status = not is_exec_run or error.exit_status in _KEPT_BY_EXEC
+    return error.exit_status if keeps_status else _EXEC_FAILED
 
 
 def _complete(argv: Sequence[str]) -> int:

@@ -18,6 +18,8 @@ from filevault.system.files import Folder
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from filevault.cli.console_login import LoginTarget
     from filevault.cli.context import Context
     from filevault.sessions.token_store import TokenStore
@@ -35,10 +37,17 @@ _KNOWN = {
 _KNOWN_KEY = {"accessKeyId", "secretAccessKey", "sessionToken", "accountId", "expiresAt"}
 
 
-def adopt(target: LoginTarget, tokens: TokenStore, context: Context) -> LoginRecord:
+def adopt(
+    target: LoginTarget,
+    tokens: TokenStore,
+    context: Context,
+    drop_sessions: Callable[[str], object],
+) -> LoginRecord:
     """Store the login of a profile's file, delete the file, and return the login.
 
-    Raises ConfigError if there is no such file or it cannot be used, StorageError.
+    `drop_sessions` deletes the cached sessions that an earlier login of a user gave; it is called
+    before the new one is stored. Raises ConfigError if there is no such file or it cannot be used,
+    StorageError.
     """
     user = target.login_session
     if user is None:
@@ -62,6 +71,7 @@ def adopt(target: LoginTarget, tokens: TokenStore, context: Context) -> LoginRec
         for _ in range(_TRIES):
             _check_owner(folder, entry, shown)
             record = _parsed(data, target, shown)
+            drop_sessions(user)
             tokens.replace(name, record.record())
             kept = tokens.read(name)
             if kept is None or LoginRecord.of(kept) != record:

@@ -23,6 +23,7 @@ _OPTIONS = {
     "--file-dir": _STORE,
     "--pass-cmd": _PROGRAM,
     "--assume-role-ttl": "--duration, or AWS_ASSUME_ROLE_TTL",
+    "--parallel-safe": "leave it out: parallel runs always share one sign-in and one session",
     "--session-ttl": "AWS_SESSION_TOKEN_TTL",
 }
 _VARIABLES = {

@@ -39,6 +39,7 @@ def find(context: Context) -> list[Browser]:
     """
     from filevault.server.peer_uid import can_find_peers
     from filevault.system import programs
+    from filevault.system.config_files import refuse_choice_of_others
     from filevault.system.search_path import find_program
 
     if not can_find_peers():  # the link is given to processes of this user only
@@ -58,7 +59,15 @@ def find(context: Context) -> list[Browser]:
             found.append(Browser(words, "the browser of BROWSER"))
     displayed = any(get(name) for name in _DISPLAYS)
     if displayed and find_program(_OPENER, get("PATH")) is not None:
-        found.append(Browser((_OPENER,), _OPENER))
+        try:
+            # It runs the program that the desktop files in the home directory name.
+            refuse_choice_of_others(
+                context.settings.home, _OPENER, context.settings.program_environment()
+            )
+        except ProgramError as error:
+            context.reporter.warn(error.message)
+        else:
+            found.append(Browser((_OPENER,), _OPENER))
     return found
 
 

@@ -200,7 +200,9 @@ def _given(context: Context) -> Credentials:
     get = context.settings.get
     secret = get("AWS_SECRET_ACCESS_KEY")
     if secret is None:
-        raise errors.UsageError("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not")
+        raise errors.UsageError(
+            "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not", hint="set both or neither"
+        )
     given = Credentials(get("AWS_ACCESS_KEY_ID") or "", secret, get("AWS_SESSION_TOKEN"))
     given.check_printable()
     return given

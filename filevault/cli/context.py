@@ -63,13 +63,22 @@ class Context:
         self._prompter: Prompter | None = None
         self._config: AwsConfig | None = None
         self._key_cache: KeyCache | None = None
+        self._kept: list[object] = []
+
+    def keep(self, value: object) -> None:
+        """Keep a large value as long as this run: freeing takes time that the end saves."""
+        self._kept.append(value)
 
     def caches_answer(self, served: Served | None) -> bool:
         """Return whether the answer of this run may be cached, or it is to be said why not."""
         if self.attempt is None:
             return False
+        settings = self.settings
+        if settings.debug:
+            return True
         asked = self.attempt.question is not None
-        return (asked and served is not None) or self.settings.debug
+        may = asked and served is not None and settings.inputs.doubt is None
+        return may and settings.uses_lane
 
     def record_issued(
         self, profile: str, verb: str, credentials: Credentials, program: str | None = None

@@ -182,7 +182,9 @@ class ServedCommand:
 def check_options(args: argparse.Namespace) -> None:
     """Raise UsageError for options that do not go together."""
     if args.server and args.ec2_server:
-        raise UsageError("--server and --ec2-server exclude each other")
+        raise UsageError(
+            "--server and --ec2-server exclude each other", hint="leave one of them out"
+        )
     for name, given, needs, has in (
         ("--lazy", args.lazy, "--server or --ec2-server", args.server or args.ec2_server),
         ("--listen", args.listen, "--server or --ec2-server", args.server or args.ec2_server),
@@ -191,6 +193,6 @@ def check_options(args: argparse.Namespace) -> None:
         ("--allow-local-users", args.allow_local_users, "--ec2-server", args.ec2_server),
     ):
         if given and not has:
-            raise UsageError(f"{name} goes with {needs}")
+            raise UsageError(f"{name} goes with {needs}", hint=f"add that, or leave {name} out")
     if args.ec2_server:
         refuse_unknown_users(allow=args.allow_local_users)

@@ -68,6 +68,16 @@ class FullParser(argparse.ArgumentParser):
             if each.group is not None:
                 groups[each.group] = place
             place.add_argument(*each.names, **each.keywords)
+        # What argparse makes of the options is six lines, most of them of the global ones.
+        self.usage = self.usage or self._form()
+
+    def _form(self) -> str:
+        words = [f"{self.prog} [OPTIONS]"]
+        for action in self._actions:
+            if not action.option_strings:
+                form = {"?": "[{}]", "*": "[{} ...]"}.get(str(action.nargs), "{}")
+                words.append(form.format(action.metavar))
+        return " ".join(words)
 
     def actions(self) -> list[argparse.Action]:
         """Return the options and positionals in the order of their declaration."""

@@ -20,7 +20,7 @@ from filevault.errors import (
     UsageError,
     WrongPassphraseError,
 )
-from filevault.exchange import aws_vault_files
+from filevault.exchange import aws_files, aws_vault_files
 from filevault.exchange.aws_vault_files import AwsVaultFolder
 from filevault.exchange.aws_vault_item import name_inside, read_item
 from filevault.exchange.clear_copies import MAX_FILE, ClearFile, decode, take_out
@@ -85,7 +85,7 @@ class ImportSource:
         entries = {each.entry for each in found}
         for file in self.files:
             if any(each.entry in entries for each in _read(file).keys):
-                take_out(file, entries, context.edit_rules)
+                take_out(_to_edit(file, context), entries, context.edit_rules)
         if self._store_files:
             with Folder.open(self._store) as folder:
                 return [
@@ -119,7 +119,10 @@ def read_source(args: argparse.Namespace, context: Context) -> ImportSource:
     if folder_format is None:
         return _one_file(args, path)
     if path == STDIN:
-        raise UsageError(f"--from {folder_format.name} needs a folder, not stdin")
+        raise UsageError(
+            f"--from {folder_format.name} needs a folder, not stdin",
+            hint="name the folder in place of -",
+        )
     if folder_format.name == aws_vault_files.NAME:
         return _aws_vault(path or context.settings.aws_vault_files, context)
     return _vault(folder_format, path, args, context)
@@ -150,6 +153,14 @@ def _aws_files(args: argparse.Namespace, context: Context) -> ImportSource:
     return ImportSource(title, contents, files=used)
 
 
+def _to_edit(file: ClearFile, context: Context) -> ClearFile:
+    """Return a file to take keys out of: of the AWS config of this run all sections stay."""
+    config = os.path.realpath(context.settings.aws_config_path)
+    if file.file_format.name != aws_files.FORMAT.name or os.path.realpath(file.path) != config:
+        return file
+    return file._replace(file_format=aws_files.CONFIG)
+
+
 def _is_in(found: FoundKey, file: ClearFile) -> bool:
     return found.place.rpartition(":")[0] == file.path
 
@@ -170,7 +181,10 @@ def _bytes_of(path: str) -> bytes:
     try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
-            raise UsageError(f"{printable(path)!r} is not a regular file")
+            raise UsageError(
+                f"{printable(path)!r} is not a regular file",
+                hint="name a file or a folder, or - for stdin",
+            )
         check_source_owner(info, path)
         return read_all(fd, MAX_FILE)
     except OSError as error:
@@ -203,7 +217,10 @@ def _one_file(args: argparse.Namespace, path: str) -> ImportSource:
 
 def _folder_format(args: argparse.Namespace, path: str) -> FolderFormat:
     if args.source_format is not None:
-        raise UsageError(f"--from {args.source_format} needs a file, not a folder")
+        raise UsageError(
+            f"--from {args.source_format} needs a file, not a folder",
+            hint="name a file in it, or leave --from out",
+        )
     with Folder.open(path) as folder:
         is_aws_vault = aws_vault_files.is_store(folder)
     return FOLDER_FORMATS[aws_vault_files.NAME if is_aws_vault else "filevault"]
@@ -272,7 +289,10 @@ def _vault(
     if folder_format.backend is not None and prefix is None:
         prefix = settings.environ.get("AWS_VAULT_PASS_PREFIX", "")
     elif path is None:
-        raise UsageError("--from filevault needs the folder of the vault")
+        raise UsageError(
+            "--from filevault needs the folder of the vault",
+            hint="filevault import --from filevault DIR",
+        )
     other = Context(
         settings.for_other_vault(
             "SOURCE", vault=path, backend=folder_format.backend, prefix=prefix

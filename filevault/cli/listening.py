@@ -42,7 +42,10 @@ class Listening:
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()  # without what socket adds to it
             shown = f"{printable(where[0])}:{where[1]}"
-            raise UsageError(f"cannot listen at {shown}: {reason}") from error
+            raise UsageError(
+                f"cannot listen at {shown}: {reason}",
+                hint="give a free port in --listen, or none: then the system chooses one",
+            ) from error
 
     def __enter__(self) -> Self:
         return self

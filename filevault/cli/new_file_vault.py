@@ -101,9 +101,12 @@ def _check_options(options: NewVaultOptions, choice: VaultChoice) -> None:
     if options.no_passphrase and not options.new_key_file:
         raise UsageError(
             "--no-passphrase needs --new-key-file: a vault must be opened by something",
+            hint="add --new-key-file FILE, or leave --no-passphrase out",
         )
     if options.no_passphrase and options.generate:
-        raise UsageError("--no-passphrase and --generate contradict each other")
+        raise UsageError(
+            "--no-passphrase and --generate contradict each other", hint="leave one of them out"
+        )
 
 
 def _parameters(options: NewVaultOptions, context: Context) -> KdfParameters | None:

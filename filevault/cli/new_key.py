@@ -48,10 +48,14 @@ def from_environment(environ: Mapping[str, str]) -> NewKey:
     """Take the key from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         if not environ.get(name):
-            raise UsageError(f"--env needs {name}, which is not set")
+            raise UsageError(
+                f"--env needs {name}, which is not set",
+                hint="set both variables, or leave --env out to be asked",
+            )
     if environ.get("AWS_SESSION_TOKEN"):
         raise UsageError(
-            "AWS_SESSION_TOKEN is set: these are temporary credentials, not a long-term key"
+            "AWS_SESSION_TOKEN is set: these are temporary credentials, not a long-term key",
+            hint="set the long-term key (AKIA...) that they were made from instead",
         )
     return _checked(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
 
@@ -60,7 +64,7 @@ def from_stdin() -> NewKey:
     """Read the key from stdin: one of four forms."""
     data = sys.stdin.buffer.read(_LIMIT + 1)
     if len(data) > _LIMIT:
-        raise UsageError("stdin gives more than a key")
+        raise UsageError("stdin gives more than a key", hint=_FORMS)
     try:
         # The console begins its files with a byte order mark.
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
@@ -89,13 +93,16 @@ def _from_json(text: str) -> NewKey:
         value = inner
     if value.get("SessionToken"):
         raise UsageError(
-            "the JSON on stdin has a SessionToken: temporary credentials, not a long-term key"
+            "the JSON on stdin has a SessionToken: temporary credentials, not a long-term key",
+            hint="give the long-term key (AKIA...) that they were made from",
         )
     key_id, secret = value.get("AccessKeyId"), value.get("SecretAccessKey")
     if not isinstance(key_id, str) or not isinstance(secret, str):
         raise UsageError("the JSON on stdin has no AccessKeyId and SecretAccessKey", hint=_FORMS)
     if value.get("Status") == "Inactive":
-        raise UsageError("the key on stdin is inactive at AWS")
+        raise UsageError(
+            "the key on stdin is inactive at AWS", hint="activate it in IAM, or create another one"
+        )
     return _checked(key_id, secret, iam_time(value.get("CreateDate")))
 
 

@@ -127,15 +127,21 @@ def _warn_of_identity(choice: VaultChoice, context: Context) -> None:
 def _check_options(options: NewVaultOptions, choice: VaultChoice, context: Context) -> None:
     for name in _FILE_ONLY:
         if getattr(options, name) is not None:
-            raise UsageError(f"{_option(name)} is for a file vault")
+            raise UsageError(
+                f"{_option(name)} is for a file vault", hint="leave it out, or add --backend file"
+            )
     given = [_option(name) for name in _IDENTITY_ONLY if getattr(options, name)]
     backend = choice.backend
     if given and not backend.has_identities:
         raise UsageError(
-            f"{given[0]} is about a passphrase, and {backend.title} has {backend.keys_name} instead"
+            f"{given[0]} is about a passphrase, and {backend.title} has {backend.keys_name} "
+            "instead",
+            hint="leave it out",
         )
     if options.generate and options.no_passphrase:
-        raise UsageError("--no-passphrase and --generate contradict each other")
+        raise UsageError(
+            "--no-passphrase and --generate contradict each other", hint="leave one of them out"
+        )
     if choice.exists:
         if options.recipient:
             raise UsageError(
@@ -150,7 +156,10 @@ def _check_options(options: NewVaultOptions, choice: VaultChoice, context: Conte
         )
     if given and (options.recipient or _identities(choice, context).named()):
         which = "--recipient" if options.recipient else "an identity"
-        raise UsageError(f"{given[0]} is for a new identity, and {which} is given instead")
+        raise UsageError(
+            f"{given[0]} is for a new identity, and {which} is given instead",
+            hint="leave one of them out",
+        )
 
 
 def _option(name: str) -> str:

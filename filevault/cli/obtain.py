@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from filevault.sources.key_source import KeySource
     from filevault.sources.source import CredentialProvider, SourceDependencies
     from filevault.sources.token_records import TokenRecord, TokenRecords
+    from filevault.unlock.secret_sources import KeyOrigin
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
 
@@ -41,12 +42,13 @@ def say_unless_disabled(context: Context, text: str) -> None:
 class Served(Record):
     """What a run served from the session cache.
 
-    `state_id` is that of the vault, `key` the cached session key that was used, `until` the end of
-    the session less the life that it must have left, in Unix seconds.
+    `state_id` is that of the vault, `key` the cached session key that was used, or where the key
+    file is that gave it, `until` the end of the session less the life that it must have left, in
+    Unix seconds.
     """
 
     state_id: str
-    key: FoundKey
+    key: FoundKey | KeyOrigin
     until: int
 
 
@@ -125,13 +127,12 @@ class Obtainer:
     def served(self) -> Served | None:
         """Return what was served from the session cache, None if anything else was needed."""
         opened, cache, provider = self._opened, self._cache, self._provider
-        if opened is None or opened.keys.found is None:
-            return None
-        if cache is None or cache.usable_until is None:
+        if opened is None or cache is None or cache.usable_until is None:
             return None
         if provider is None or not provider.from_cache:
             return None
-        return Served(opened.choice.state_id, opened.keys.found, cache.usable_until)
+        key = opened.keys.found or opened.key_origin()
+        return None if key is None else Served(opened.choice.state_id, key, cache.usable_until)
 
     def token_code(self) -> TokenCode:
         """Return the source of token codes of a run; `--mfa-token -` reads stdin now."""
@@ -239,6 +240,12 @@ def source_dependencies(
 
         return SsoSignIn(context, device_code=device_code)(session, records)
 
+    def drop_sessions(session: SsoSession) -> None:
+        from filevault.cli.sso_sessions import drop_sso_sessions
+
+        if opened is not None:
+            drop_sso_sessions(session, context, opened)
+
     def tokens() -> TokenStore:
         if opened is None:
             from filevault.vault.lost_vault import no_vault
@@ -260,6 +267,7 @@ def source_dependencies(
         lambda: context.settings,
         tell=lambda text: context.prompter.say(f"filevault: {text}"),
         keeps_sso_refresh=lambda: context.settings.cache_sso_refresh,
+        drop_sso_sessions=drop_sessions,
     )
 
 

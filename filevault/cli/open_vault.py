@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from filevault.sessions.token_store import TokenStore
     from filevault.unlock.identities import NamedIdentities
     from filevault.unlock.prompt import Prompter
+    from filevault.unlock.secret_sources import KeyOrigin
     from filevault.unlock.unlocker import Unlocker
     from filevault.vault.choose import VaultChoice
 
@@ -96,6 +97,29 @@ def warn_of_other_stores(choice: VaultChoice, context: Context) -> None:
         )
 
 
+class SecretUse:
+    """What a run used to open a vault: `unlockers`, and the questions to a person besides."""
+
+    __slots__ = ("questions", "unlockers")
+
+    def __init__(self) -> None:
+        self.unlockers: list[Unlocker] = []
+        self.questions = 0
+
+    def asked(self) -> bool:
+        """Return whether a person was asked."""
+        return self.questions > 0 or any(each.asked() for each in self.unlockers)
+
+    def ask(self) -> None:
+        """Note a question to a person."""
+        self.questions += 1
+
+    def key_origin(self) -> KeyOrigin | None:
+        """Return where a later run can read the key that was used, None if nowhere."""
+        found = [each.key_origin for each in self.unlockers if each.key_origin is not None]
+        return found[0] if len(found) == 1 and not self.asked() else None
+
+
 class OpenVault:
     """An open vault, with its cached keys, its sessions and its git repositories.
 
@@ -110,6 +134,7 @@ class OpenVault:
         keys: VaultKeys,
         context: Context,
         folders: contextlib.ExitStack,
+        use: SecretUse,
         *,
         caches_session_key: bool,
     ) -> None:
@@ -118,6 +143,7 @@ class OpenVault:
         self.keys = keys
         self._context = context
         self._folders = folders
+        self._use = use
         self._caches_session_key = caches_session_key
 
     def __enter__(self) -> Self:
@@ -131,6 +157,13 @@ class OpenVault:
     ) -> None:
         self.cache_session_key()
         self._folders.close()
+
+    def key_origin(self) -> KeyOrigin | None:
+        """Return where a later run finds the key file that gave this run the session key.
+
+        None if the session key was cached, or not needed, or came in another way.
+        """
+        return None if self.keys.unwrapped is None else self._use.key_origin()
 
     def pin(self) -> Pin:
         """Return the vault's present identity. Raises what `pin_of` raises."""
@@ -235,6 +268,7 @@ def open_vault(
     backend: SealedBackend | None = None,
     asks: bool = True,
     remembers: bool = True,
+    items_later: bool = False,
 ) -> OpenVault:
     """Open a vault; nothing is decrypted and nothing is asked yet.
 
@@ -248,6 +282,7 @@ def open_vault(
         backend: the open backend of a vault that was just created.
         asks: ask a person where nothing else opens the vault; if False, as without a terminal.
         remembers: make, and write to, the state directory; without it, only read what is there.
+        items_later: see `Trust`; for a command that asks nothing about the items of a sealed vault.
 
     Raises NoVaultError, PinError, VaultChoiceError, IntegrityError, StorageError.
     """
@@ -255,25 +290,30 @@ def open_vault(
     must_exist(choice, settings.state_home)
     with contextlib.ExitStack() as opening:
         store = opening.enter_context(Folder.open(choice.store, reporter.warn, settings.inputs))
-        memory = local_memory if remembers else _present_memory
-        trust, writable = opening.enter_context(memory(choice, context))
+        use = SecretUse()
+        memory = (
+            local_memory(choice, context, items_later=items_later)
+            if remembers
+            else _present_memory(choice, context)
+        )
+        trust, writable = opening.enter_context(memory)
         keys = VaultKeys(
             context.key_cache,
             choice.state_id,
             seconds=lambda: settings.config.cache_ttl,
-            asked=lambda: was_asked(),  # noqa: PLW0108 - assigned below
+            asked=use.asked,
             fresh=not uses_cached_keys,
         )
-        was_asked: Callable[[], bool] = _never
         opened: OpenBackend
         if backend is not None:
             opened = backend
         else:
-            opened, was_asked = _open_backend(
+            opened = _open_backend(
                 choice,
                 context,
                 store,
                 keys,
+                use,
                 last_slot=trust.last_slot,
                 pinned_recipients=lambda: policy.pinned_recipients(choice.prefix),
                 asks=asks,
@@ -318,6 +358,7 @@ def open_vault(
             keys,
             context,
             opening.pop_all(),
+            use,
             caches_session_key=caches_session_key and checks_pin,
         )
     return result
@@ -344,11 +385,16 @@ def open_vault_if_any(choice: VaultChoice, context: Context) -> Iterator[OpenVau
 
 
 @contextlib.contextmanager
-def local_memory(choice: VaultChoice, context: Context) -> Iterator[tuple[Trust, bool]]:
-    """Open the trust of a vault on this machine; yield it, and whether it can be written."""
+def local_memory(
+    choice: VaultChoice, context: Context, *, items_later: bool = False
+) -> Iterator[tuple[Trust, bool]]:
+    """Open the trust of a vault on this machine; yield it, and whether it can be written.
+
+    `items_later` as for `Trust`.
+    """
     state, writable = open_state_directory(context.settings, choice, context.reporter.notice)
     with state or contextlib.nullcontext():
-        yield Trust(state), writable
+        yield Trust(state, items_later=items_later), writable
 
 
 @contextlib.contextmanager
@@ -461,11 +507,14 @@ def open_recipients_backend(
     keys = VaultKeys(
         context.key_cache, choice.state_id, seconds=lambda: 0, asked=_never, fresh=False
     )
-    backend, _was_asked = _open_backend(
-        choice, context, store, keys, last_slot=None, pinned_recipients=tuple
+    backend = _open_backend(
+        choice, context, store, keys, SecretUse(), last_slot=None, pinned_recipients=tuple
     )
     if backend.family == SEALED:
-        raise UsageError(f"{choice.backend.title} has no recipients")
+        raise UsageError(
+            f"{choice.backend.title} has no recipients",
+            hint="filevault slot changes what opens it",
+        )
     return backend
 
 
@@ -474,18 +523,17 @@ def _open_backend(
     context: Context,
     store: Folder,
     keys: VaultKeys,
+    use: SecretUse,
     *,
     last_slot: str | None,
     pinned_recipients: Callable[[], Sequence[str]],
     asks: bool = True,
-) -> tuple[OpenBackend, Callable[[], bool]]:
-    """Return a vault's backend, and a function that returns whether the user was asked.
+) -> OpenBackend:
+    """Return a vault's backend; `use` notes what it is opened with.
 
     Nothing is asked yet. Raises what the backend's opener raises.
     """
     settings, suffix = context.settings, choice.backend.suffix
-    unlockers: list[Unlocker] = []
-    questions: list[None] = []
 
     def person() -> Prompter:
         if asks:
@@ -503,7 +551,7 @@ def _open_backend(
             request,
             lambda: keys.has_session_key(session_key_mark(choice, context)),
         )
-        unlockers.append(made)
+        use.unlockers.append(made)
         return made
 
     def named(request: SecretRequest) -> Unlocker | None:
@@ -534,16 +582,12 @@ def _open_backend(
         pinned_recipients=pinned_recipients,
         person=person,
         warn=context.reporter.warn,
-        on_asked=lambda: questions.append(None),
+        on_asked=use.ask,
         kdf_policy=lambda: context.kdf_policy,
         last_slot=last_slot,
         only_slot=settings.options.slot,
     )
-
-    def was_asked() -> bool:
-        return bool(questions) or any(each.asked() for each in unlockers)
-
-    return choice.backend.opener(parts), was_asked
+    return choice.backend.opener(parts)
 
 
 def session_key_mark(choice: VaultChoice, context: Context) -> str | None:

@@ -101,7 +101,7 @@ class _Group:
 class Parser:
     """A parser that raises UsageError and accepts no abbreviated options.
 
-    `usage` is what `--help` begins with, None for what argparse makes of the declarations.
+    `usage` is what `--help` begins with, None for the command's name and its positionals.
     """
 
     def __init__(self, prog: str, description: str) -> None:

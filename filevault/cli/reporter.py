@@ -47,6 +47,10 @@ class Reporter:
         """Print a part of the result that has its own line ends."""
         sys.stdout.write(text)
 
+    def write_marked(self, text: str, mark: str, sign: str) -> None:
+        """Print the same with a sign in the place of each mark, a character of ASCII."""
+        streams.write_marked(text, mark, sign)
+
     def json(self, value: object) -> None:
         """Print a value as JSON."""
         import json

@@ -19,6 +19,7 @@ from filevault.server.metadata_endpoint import RELIED_ON
 from filevault.server.peer_uid import can_find_peers
 from filevault.server.renewing_process import Obtained, Order, Outcome
 from filevault.server.served_credentials import ADVISORY, ServedCredentials
+from filevault.system.exhaustion import exhausted
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class ServedProfiles:
             )
         except FilevaultError as error:
             return printable(error.message, _LONGEST_FAILURE)
+        except Exception as error:  # noqa: BLE001 - it must not end what is served
+            return _bug(error).message
         return None
 
     def keep(self, keys: Sequence[tuple[str, str, str]]) -> None:
@@ -157,7 +160,8 @@ class ServedProfiles:
             hint = printable(error.hint, _LONGEST_FAILURE) if error.hint else None
             status = error.exit_status
         except Exception as error:  # noqa: BLE001 - a bug must not end in silence
-            message, hint, status = f"unexpected {type(error).__name__}", None, 1
+            reason = _bug(error)
+            message, hint, status = reason.message, reason.hint, reason.exit_status
         return Obtained(Outcome(order.served, failure=message, hint=hint, status=status))
 
     def _obtained(self, order: Order) -> Obtained:
@@ -218,6 +222,11 @@ class ServedProfiles:
             )
             for each in self._profiles
         )
+
+
+def _bug(error: Exception) -> FilevaultError:
+    """Return the error for an exception that is none of filevault's."""
+    return exhausted(error) or FilevaultError(f"unexpected {type(error).__name__}")
 
 
 def refuse_long_term(plan: Plan) -> None:

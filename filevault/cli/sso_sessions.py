@@ -19,6 +19,34 @@ if TYPE_CHECKING:
     from filevault.vault.choose import VaultChoice
 
 _SHOWN = 8
+_URLS = ("https://", "http://")
+
+
+def drop_sso_sessions(session: SsoSession, context: Context, opened: OpenVault) -> int:
+    """Delete the cached sessions that the sign-in to a session gave, of every profile.
+
+    Every section with that start URL shares the sign-in, and so do profiles with the URL in their
+    own section. A section that the AWS config has no more may have had it. Returns the number of
+    files deleted; raises ConfigError, StorageError.
+    """
+    cache = opened.sessions()
+    if cache is None:
+        return 0
+    config = context.aws_config
+    others = set()
+    for name in config.sso_session_names():
+        section = config.sso_session(name)
+        url = None if section is None else section.values.get("sso_start_url")
+        if url != session.start_url and name != session.name:
+            others.add(name)
+
+    def shares(reference: str) -> bool:
+        kind, _, of = reference.partition(":")
+        if kind != "sso" or of in others:
+            return False
+        return of == session.start_url or not of.startswith(_URLS)
+
+    return cache.drop_sources(shares)
 
 
 class SsoSessions:
@@ -44,7 +72,10 @@ class SsoSessions:
         """
         config = self._context.aws_config
         if word == "":
-            raise UsageError("the name of the session is empty")
+            raise UsageError(
+                "the name of the session is empty",
+                hint="is a variable of the script unset? name a session or a profile",
+            )
         if word is not None:
             if config.sso_session(word) is not None:
                 return self._named(word)
@@ -73,22 +104,6 @@ class SsoSessions:
             return token_name(sso_session_of(profile)) if profile.source == "sso" else None
         except FilevaultError:
             return None
-
-    def references(self, session: SsoSession) -> frozenset[str]:
-        """Return the credential sources of a session's start URL, as session files name them.
-
-        Every section with that URL shares the sign-in, and so do profiles with the URL in their
-        own section.
-        """
-        config = self._context.aws_config
-        sections = {name: config.sso_session(name) for name in config.sso_session_names()}
-        names = [
-            name
-            for name, section in sections.items()
-            if section is not None and section.values.get("sso_start_url") == session.start_url
-        ]
-        named = (f"sso:{each}" for each in (session.start_url, *names))
-        return frozenset((session.reference, *named))
 
     def _named(self, name: str) -> SsoSession:
         """Return the session of a section, with the settings of the first profile that has it."""

@@ -135,11 +135,17 @@ def check_options(args: argparse.Namespace, profiles: int) -> None:
     """Raise UsageError for options that do not go together."""
     if args.ec2:
         if profiles != 1:
-            raise UsageError("--ec2 serves one profile: an instance has one role")
+            raise UsageError(
+                "--ec2 serves one profile: an instance has one role",
+                hint="start one server for each profile",
+            )
         for name, given in (("--token-file", args.token_file), ("--allow-role", args.allow_role)):
             if given:
-                raise UsageError(f"{name} does not go with --ec2, which knows no token of its own")
+                raise UsageError(
+                    f"{name} does not go with --ec2, which knows no token of its own",
+                    hint="leave one of them out",
+                )
         refuse_unknown_users(allow=args.allow_local_users)
     elif args.imds_v1 or args.allow_local_users:
         option = "--imds-v1" if args.imds_v1 else "--allow-local-users"
-        raise UsageError(f"{option} goes with --ec2")
+        raise UsageError(f"{option} goes with --ec2", hint="add --ec2, or leave it out")

@@ -56,6 +56,22 @@ class _Output(io.TextIOWrapper):
                 self._fail(error)
         return len(text)
 
+    def write_marked(self, text: str, mark: str, sign: str) -> None:
+        """Write text with a sign in the place of each mark; raises nothing.
+
+        Text in ASCII is copied, not encoded, so that a long one with such a sign takes no more.
+        """
+        if not text.isascii() or self.encoding.lower() != "utf-8":
+            self.write(text.replace(mark, sign))
+            return
+        data = text.encode("ascii").replace(mark.encode("ascii"), sign.encode("utf-8"))
+        self.settle()
+        if self.failure is None:
+            try:
+                self.buffer.write(data)
+            except OSError as error:
+                self._fail(error)
+
     def settle(self) -> None:
         """Write what is buffered; raises nothing."""
         if self.failure is None:
@@ -159,6 +175,14 @@ def fail(error: OSError) -> NoReturn:
         sys.stdout.failure = error
     finish()
     raise error
+
+
+def write_marked(text: str, mark: str, sign: str) -> None:
+    """Write text to stdout with a sign in the place of each mark, a character of ASCII."""
+    if isinstance(sys.stdout, _Output):
+        sys.stdout.write_marked(text, mark, sign)
+    else:
+        sys.stdout.write(text.replace(mark, sign))
 
 
 def flush() -> None:

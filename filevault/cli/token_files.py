@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from filevault.config.settings import Settings
 
 _LONGEST = 4096  # bytes of a file that is read
+_LONGEST_NAME = 255  # bytes; NAME_MAX of limits.h
 _REPLACEABLE = rb"[A-Za-z0-9_-]{43}|"
 """A token that an earlier server has left, or nothing."""
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -137,7 +138,9 @@ def token_paths(given: Sequence[str], names: Sequence[str], settings: Settings) 
             )
         found = [os.path.abspath(settings.expand(path)) for path in given]
         if len(set(found)) != len(found):
-            raise UsageError("two profiles have the same token file")
+            raise UsageError(
+                "two profiles have the same token file", hint="give each profile a file of its own"
+            )
         return found
     from urllib.parse import quote
 
@@ -150,5 +153,13 @@ def token_paths(given: Sequence[str], names: Sequence[str], settings: Settings) 
             "there is no folder for the token: XDG_RUNTIME_DIR is not set",
             hint="name the file with --token-file",
         )
+    files = [f"{quote(name, safe='')}.token" for name in names]
+    for name, file in zip(names, files, strict=True):
+        if len(file) > _LONGEST_NAME:
+            raise UsageError(
+                f"profile {printable(name, 80)!r}: no file can have the name of its token, which "
+                f"has {len(file)} bytes",
+                hint="name the file with --token-file",
+            )
     # systemd separates several folders by colons.
-    return [f"{folder.partition(':')[0]}/{quote(name, safe='')}.token" for name in names]
+    return [f"{folder.partition(':')[0]}/{file}" for file in files]

@@ -5,13 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli import aws_vault
-from filevault.errors import UsageError
+from filevault.errors import FilevaultError, UsageError
 from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _LONGEST = 80
+# What other tools call it: AWS Vault, pass, chamber, granted, aws-sso-cli.
+_ELSEWHERE = {
+    **dict.fromkeys(("env", "eval", "get", "print", "process", "read", "show"), "export"),
+    **dict.fromkeys(("assume", "run", "shell"), "exec"),
+    **dict.fromkeys(("edit", "insert", "set", "store", "write"), "add"),
+    **dict.fromkeys(("create", "setup"), "init"),
+    **dict.fromkeys(("del", "delete"), "remove"),
+    **dict.fromkeys(("passwd", "password"), "passphrase"),
+    "console": "login",
+    "cp": "copy",
+    "logout": "sso logout",
+    "migrate-backend": "migrate",
+    "mv": "rename",
+    "profiles": "list",
+}
 
 
 def similar(word: str, known: Iterable[str]) -> str | None:
@@ -52,9 +67,24 @@ def unknown_command(
     instead = aws_vault.command(word)
     if instead is not None:
         return UsageError(f"{shown} is a command of AWS Vault only", hint=instead)
-    guess = similar(word, known)
-    meant = f"did you mean {guess}? " if guess is not None else ""
+    if word in _profiles(argv[:index]):
+        meant = f"for the profile of that name: filevault exec {shell_word(word)}; "
+    else:
+        guess = _ELSEWHERE.get(word) or similar(word, known)
+        meant = f"did you mean {guess}? " if guess is not None else ""
     return UsageError(f"there is no command {shown!r}", hint=f"{meant}filevault --help lists them")
+
+
+def _profiles(before: Sequence[str]) -> list[str]:
+    """Return the names of the profiles, for a command line with these words before the command."""
+    from filevault.cli.completion.grammar import settings_given
+    from filevault.cli.completion.names import profile_names
+    from filevault.config.settings import Settings
+
+    try:
+        return profile_names(Settings.capture(settings_given(before)))
+    except FilevaultError:  # about something else than the word
+        return []
 
 
 def _name(option: str) -> str:
@@ -92,6 +122,11 @@ def unknown_option(
     guess = stems.get(similar(name.lstrip("-"), stems) or "")
     if name.startswith("--no-") and positive in options:
         hints.append(f"leave {printable(positive)} out")
+    elif name == "--stdout":  # AWS Vault's exec and export have it, ours have not
+        hints.append(
+            "the link of a sign-in is printed where there is no browser, and with "
+            "AWS_VAULT_DEVICE_CODE=1"
+        )
     elif guess is not None:
         hints.append(f"did you mean {guess}?")
     if program is not None:

@@ -323,9 +323,12 @@ class AwsConfig:
         if self._index is None:
             self._index = {section_type: {} for section_type in _TYPES}
             profiles = self._index["profile"]
+            # All at once, since there may be thousands: only a space is special in none of them.
+            headers = "".join(self._blocks)
+            only_spaces = not any(each in headers for each in _SPECIAL - {" "})
             for header in self._blocks:
                 first, _space, rest = header.partition(" ")
-                if first == "profile" and rest.replace("-", "_").isidentifier():
+                if first == "profile" and rest and only_spaces and " " not in rest:
                     profiles[rest] = header
                     continue
                 meaning = _meaning(header)

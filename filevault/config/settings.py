@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posix
 
 from filevault.backends import backend_names, find_backend
 from filevault.config.aws_variables import MARKER, is_credential, unchanged_settings
@@ -186,6 +187,8 @@ class Settings:
         The settings that an outer filevault set are removed, too: they belong to its profile, or
         to its endpoint. The user's own values, which it overrode, are there again.
         """
+        if environ is os.environ and b"LC_CTYPE" not in posix.environ:
+            environ.pop("LC_CTYPE", None)  # Python's own: `__main__` has found out
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
         # botocore would read them in this process.
         former = unchanged_settings(environ)
@@ -573,7 +576,10 @@ class Settings:
             return True
         if value in _FALSE:
             return False
-        raise UsageError(f"{name} is neither true nor false: {printable(value)!r}")
+        raise UsageError(
+            f"{name} is neither true nor false: {printable(value)!r}",
+            hint="set it to true or false, or unset it",
+        )
 
     def duration(self, name: str) -> int | None:
         """Return the value of a duration variable in seconds, None if unset. Raises UsageError."""
@@ -583,7 +589,10 @@ class Settings:
         try:
             return parse_duration(value)
         except ValueError as error:
-            raise UsageError(f"{name} is {error}: {printable(value)!r}") from error
+            raise UsageError(
+                f"{name} is {error}: {printable(value)!r}",
+                hint="set it to a duration such as 30m or 8h, or unset it",
+            ) from error
 
     # Sources of secrets
 

@@ -105,7 +105,10 @@ def _groups(text: str, path: str) -> Iterator[_Group]:
             values, lines = {}, {}
             count += 1
             if count > MAX_KEYS:
-                raise UsageError(f"{printable(path)!r} has more than {MAX_KEYS} keys")
+                raise UsageError(
+                    f"{printable(path)!r} has more than {MAX_KEYS} keys",
+                    hint="split the file, and import its parts one after the other",
+                )
         values[name] = value
         lines[name] = number
     if values:

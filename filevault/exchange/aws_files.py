@@ -52,7 +52,10 @@ def read(text: str, path: str) -> Contents:
         elif found is not None:
             left_out.append(found)
         if len(keys) + len(left_out) > MAX_KEYS:
-            raise UsageError(f"{printable(path)!r} has more than {MAX_KEYS} keys")
+            raise UsageError(
+                f"{printable(path)!r} has more than {MAX_KEYS} keys",
+                hint="split the file, and import its parts one after the other",
+            )
     return Contents(tuple(keys), tuple(left_out))
 
 
@@ -90,7 +93,21 @@ def _found(section: Section) -> FoundKey | LeftOut | None:
 
 
 def without(text: str, path: str, entries: Collection[Entry]) -> str:
-    """Return the text without the lines of these keys in the sections of these names."""
+    """Return the text without the lines of these keys in the sections of these names.
+
+    A section that had nothing else goes with its header. It stays if a comment is in it or directly
+    above it, if it is a `[profile x]` of a config, and in a file with a `[DEFAULT]`, whose settings
+    every section has.
+    """
+    return _without(text, path, entries, drops_empty=True)
+
+
+def without_lines_of_keys(text: str, path: str, entries: Collection[Entry]) -> str:
+    """Return the text without the lines of these keys; every section stays."""
+    return _without(text, path, entries, drops_empty=False)
+
+
+def _without(text: str, path: str, entries: Collection[Entry], *, drops_empty: bool) -> str:
     before = _sections(text, path)
     removed = [section for section in before if _entry(section) in entries]
     numbers = {section.lines[name] for section in removed for name in (ID, SECRET)}
@@ -100,14 +117,23 @@ def without(text: str, path: str, entries: Collection[Entry]) -> str:
             f"{printable(path)!r} has lines that end with a carriage return alone",
             hint="take the key out with an editor",
         )
+    lines = text.split("\n")
+    dropped = []
+    if drops_empty and not any(section.name == "DEFAULT" for section in before):
+        for section in removed:
+            block = _empty_block(lines, section.line, numbers)
+            if block is not None:
+                numbers = numbers.union(block)
+                dropped.append(section)
     after = without_lines(text, numbers)
     expected = [
-        {name: value for name, value in section.values.items() if name not in (ID, SECRET)}
-        if section in removed
-        else section.values
+        _rest(section) if section in removed else section.values
         for section in before
+        if section not in dropped
     ]
     if [section.values for section in _sections(after, path)] != expected:
+        if dropped:
+            return _without(text, path, entries, drops_empty=False)
         raise UsageError(
             f"{printable(path)!r} cannot be edited so that the rest reads back as before",
             hint="take the key out with an editor",
@@ -115,4 +141,32 @@ def without(text: str, path: str, entries: Collection[Entry]) -> str:
     return after
 
 
+def _rest(section: Section) -> dict[str, str]:
+    """Return the values of a section beside its key."""
+    return {name: value for name, value in section.values.items() if name not in (ID, SECRET)}
+
+
+def _empty_block(lines: list[str], header: int, removed: Collection[int]) -> range | None:
+    """Return the numbers of a section's lines, from 1, if only blank ones are left of it.
+
+    At the end of the file that includes the blank lines before it. `header` is the number of its
+    header, `removed` are those of the lines that go. None if anything else is there.
+    """
+    if re.fullmatch(r"[ \t]*\[(?!profile[ \t])[^\]]+\][ \t]*\r?", lines[header - 1]) is None:
+        return None  # a section of a config, or a comment in the line
+    if header > 1 and lines[header - 2].lstrip()[:1] in ("#", ";"):
+        return None
+    start, end = header, header + 1
+    while end <= len(lines) and (end in removed or not lines[end - 1].strip()):
+        end += 1
+    if end <= len(lines):
+        return range(start, end) if re.match(_HEADER, lines[end - 1]) else None
+    while start > 1 and (start - 1 in removed or not lines[start - 2].strip()):
+        start -= 1
+    # What is before it keeps its line end.
+    return range(start, end if start == 1 else end - 1)
+
+
 FORMAT = FileFormat("aws", "a credentials or config file of the AWS CLI", recognise, read, without)
+CONFIG = FORMAT._replace(without=without_lines_of_keys)
+"""The AWS config of this run: all its sections stay."""

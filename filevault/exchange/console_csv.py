@@ -90,17 +90,27 @@ def _rows(text: str, path: str) -> list[_Row]:
             if not names:
                 names = [value.lower() for value in values]
                 if len(set(names)) != len(names) or not {_ID, _SECRET} <= set(names):
-                    raise UsageError(f"{shown!r} is not a CSV file of access keys")
+                    raise UsageError(
+                        f"{shown!r} is not a CSV file of access keys",
+                        hint="its first line must have the words Access key ID and Secret "
+                        "access key",
+                    )
                 continue
             fields = dict(zip(names, values, strict=False))
             others = [each for name, each in fields.items() if name not in _KEY_ALONE]
             is_key_alone = not any([*others, *values[len(names) :]])
             rows.append(_Row(fields, tuple(range(first, reader.line_num + 1)), is_key_alone))
             if len(rows) > MAX_KEYS:
-                raise UsageError(f"{shown!r} has more than {MAX_KEYS} rows")
+                raise UsageError(
+                    f"{shown!r} has more than {MAX_KEYS} rows",
+                    hint="split the file, and import its parts one after the other",
+                )
     except csv.Error:
         # The cause is left out: it may carry a part of the file.
-        raise UsageError(f"line {before + 1} of {shown!r} is damaged CSV") from None
+        raise UsageError(
+            f"line {before + 1} of {shown!r} is damaged CSV",
+            hint="save it as CSV again; filevault add asks for a single key",
+        ) from None
     return rows
 
 

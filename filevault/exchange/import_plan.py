@@ -92,7 +92,8 @@ def _check_wishes(contents: Contents, wishes: ImportWishes) -> None:
         for name in wanted:
             if name not in known:
                 raise UsageError(
-                    f"{option} names {printable(name)!r}, and the source has no key of that name"
+                    f"{option} names {printable(name)!r}, and the source has no key of that name",
+                    hint="filevault import --dry-run shows the names of the keys",
                 )
 
 

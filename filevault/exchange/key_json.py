@@ -46,7 +46,10 @@ def read(text: str, path: str) -> Contents:
     token = _text(value.get("SessionToken"))
     found = candidate(name, key_id, secret, path, token=token)
     if found is None:
-        raise UsageError(f"{printable(path)!r} is JSON without AccessKeyId and SecretAccessKey")
+        raise UsageError(
+            f"{printable(path)!r} is JSON without AccessKeyId and SecretAccessKey",
+            hint="name a file that has both, as aws iam create-access-key prints them",
+        )
     if isinstance(found, LeftOut):
         return Contents((), (found,))
     if value.get("Status") == "Inactive":
@@ -61,12 +64,18 @@ def _text(value: object) -> str | None:
 def _object(text: str, path: str) -> dict[str, Any]:
     shown = printable(path)
     if is_too_deep(text):
-        raise UsageError(f"the JSON in {shown!r} is nested too deeply to be a key")
+        raise UsageError(
+            f"the JSON in {shown!r} is nested too deeply to be a key",
+            hint="name a file as aws iam create-access-key prints it",
+        )
     # The cause is left out of the error: it carries the text, secret included.
     try:
         value: dict[str, Any] = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
-        raise UsageError(f"{shown!r} begins like JSON but is not valid JSON") from None
+        raise UsageError(
+            f"{shown!r} begins like JSON but is not valid JSON",
+            hint="name a file as aws iam create-access-key prints it",
+        ) from None
     return value
 
 

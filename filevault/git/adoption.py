@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from filevault.git.program import Git
     from filevault.system.files import Folder
 
-_DEPTH_LIMIT = 64
+_DEPTH_LIMIT = 128  # a name of an item has up to 64 folders, and others may be around them
 
 
 class FoundRepository(Record):

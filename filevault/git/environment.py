@@ -53,12 +53,12 @@ DROPPED = frozenset(
 )
 """The variables dropped from git's environment, besides those with `DROPPED_PREFIXES`."""
 DROPPED_PREFIXES = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
-_FILES = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"})
-_COMMANDS = frozenset(
+FILES = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"})
+"""The variables dropped if they name a file by a relative path."""
+COMMANDS = frozenset(
     {"GIT_ASKPASS", "GIT_PROXY_COMMAND", "GIT_SSH", "GIT_SSH_COMMAND", "SSH_ASKPASS"}
 )
-DROPPED_IF_RELATIVE = _FILES | _COMMANDS
-"""The variables dropped if they name a file or program by a relative path."""
+"""The variables dropped if they name a program by a relative path."""
 
 
 def for_git(environment: Mapping[str, str]) -> dict[str, str]:
@@ -77,9 +77,9 @@ def for_git(environment: Mapping[str, str]) -> dict[str, str]:
 def _is_kept(name: str, value: str) -> bool:
     if name in DROPPED or name.startswith(DROPPED_PREFIXES):
         return False
-    if name in _FILES:
+    if name in FILES:
         return value == "" or value.startswith(("/", "~/"))
-    if name in _COMMANDS:
+    if name in COMMANDS:
         program = value.split(maxsplit=1)[0] if value.strip() else ""
         return "/" not in program or program.startswith(("/", "~/"))
     return True

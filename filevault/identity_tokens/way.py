@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from filevault.config.settings import Settings
 
+_SHORTEST = 4
 _LONGEST = 20000
 """Characters of a token that STS takes (STS API reference, WebIdentityToken)."""
 
@@ -72,6 +73,11 @@ def checked(text: str, origin: str) -> str:
         raise ProviderError(f"{origin} is empty")
     if len(token) > _LONGEST:
         raise ProviderError(f"{origin} is longer than {_LONGEST} characters, the limit of STS")
-    if not re.match(r"[!-~]{4,}\Z", token):
-        raise ProviderError(f"{origin} is no web identity token: it contains other characters")
+    if not re.match(r"[!-~]*\Z", token):
+        raise ProviderError(
+            f"{origin} is no web identity token: it contains a blank, a control character or a "
+            "character outside of ASCII"
+        )
+    if len(token) < _SHORTEST:
+        raise ProviderError(f"{origin} is shorter than {_SHORTEST} characters, the limit of STS")
     return token

@@ -2,7 +2,8 @@
 
 It is bound to the other half, which lies beside the session key, by a tag and a pad that are used
 once. The tag is over the pad as well: who can write the other half alone could change the answer
-bit by bit.
+bit by bit. Where a key file opens the vault there is no other half, and the answer is sealed under
+that file: see `filevault.lane.sealed`.
 """
 
 import posix
@@ -23,7 +24,17 @@ MAX_ANSWER = QUOTA // 4 - OVERHEAD
 """Bytes of an answer."""
 KINDS = (b"environment", b"text")
 """What an answer is: changes of a command's environment, or what is printed."""
-STORES = (b"kernel", b"agent")
+SEALED = b"key-file"
+STORES = (b"kernel", b"agent", SEALED)
+"""What opens an answer: the other half in a key store, or the key file."""
+SEALED_ANSWERS = 32
+"""How many sealed answers are cached for one user: they take no room in a key store."""
+MAX_SEALED = 16 << 10
+"""Bytes of a sealed answer."""
+SEALED_OVERHEAD = 32 + 12 + 16
+"""Bytes that a sealed answer takes besides: salt, nonce, tag."""
+ORIGINS = (b"file", b"variable")
+"""Where the key is: in the file of that path, or in the variable of that name."""
 SET_NAMES = (
     b"AWS_VAULT",
     b"AWS_ACCESS_KEY_ID",
@@ -54,16 +65,17 @@ _KIND, _REGULAR = 0o170000, 0o100000  # stat(2)
 
 
 class Half:
-    """What an answer file says; `masked` is the answer with the pad over it.
+    """What an answer file says; `masked` is the answer with the pad over it, or sealed.
 
-    `slot` and `store` say where the other half is, `state` is the state id of the vault. Until
+    `store` and `slot` say where the other half is, `state` is the state id of the vault. Until
     `wall_deadline` (Unix seconds) and `boot_deadline` (milliseconds since the start of the machine)
-    it may be served; `drift` is Unix time less that time, in milliseconds.
+    it may be served; `drift` is Unix time less that time, in milliseconds. `origin` says where the
+    key of a sealed answer is: one of `ORIGINS`, and a path or name. `head` are the bytes before it.
     """
 
     __slots__ = (
-        *("boot_deadline", "drift", "kind", "lines", "masked", "names", "signed", "slot"),
-        *("state", "store", "tag", "values", "wall_deadline"),
+        *("boot_deadline", "drift", "head", "kind", "lines", "masked", "names", "origin"),
+        *("signed", "slot", "state", "store", "tag", "values", "wall_deadline"),
     )
 
     def __init__(self, data: bytes, question: bytes) -> None:
@@ -79,13 +91,23 @@ class Half:
         self.wall_deadline, self.boot_deadline, self.drift = times
         self.values, *self.names = lines[4].split(b" ")
         self.lines = lines[5:]
-        self.masked, self.tag = rest[:-_TAG], rest[-_TAG:]
-        self.signed = data[:-_TAG]
+        self.head = data[: len(head) + len(end)]
+        self.origin = (b"", b"")
+        if self.store == SEALED:
+            origin, _, where = self.lines.pop(0).partition(b" ")
+            self.origin = (origin, where)
+            self.masked, self.tag, self.signed = rest, b"", b""
+            fits = len(rest) == int(length) + SEALED_OVERHEAD and origin in ORIGINS
+            most, slots = MAX_SEALED, 1
+        else:
+            self.masked, self.tag = rest[:-_TAG], rest[-_TAG:]
+            self.signed = data[:-_TAG]
+            fits = len(self.masked) == int(length) and len(self.tag) == _TAG
+            most, slots = MAX_ANSWER, SLOTS
         if (
-            len(self.masked) != int(length)
-            or len(self.tag) != _TAG
-            or not 0 < len(self.masked) <= MAX_ANSWER
-            or not 0 <= self.slot < SLOTS
+            not fits
+            or not 0 < int(length) <= most
+            or not 0 <= self.slot < slots
             or self.kind not in KINDS
             or self.store not in STORES
         ):
@@ -120,42 +142,46 @@ class Half:
         return xor(self.masked, pad)
 
 
-def write(
+def head(
     question: bytes,
     where: tuple[bytes, int, bytes],
+    answer: tuple[bytes, int],
     times: tuple[int, int, int],
     names: list[bytes],
     values: bytes,
     lines: list[bytes],
-    answer: tuple[bytes, bytes],
-    key: bytes,
 ) -> bytes:
-    """Return the bytes of an answer file.
+    """Return the bytes of an answer file up to the answer.
 
     Args:
         question: the digest.
         where: store, slot and state id.
+        answer: its kind, and how many bytes it has.
         times: the two deadlines and the drift, as in `Half`.
         names: of further variables that the run looked up.
         values: their digest.
-        lines: the witnesses.
-        answer: kind and content.
+        lines: the witnesses; before those of a sealed answer, the origin of its key.
+    """
+    first = [
+        MAGIC,
+        question.hex().encode(),
+        b"%b %d %b %b %d" % (*where, *answer),
+        b"%d %d %d" % times,
+        b" ".join([values, *names]),
+    ]
+    return b"\n".join([*first, *lines]) + b"\n\n"
+
+
+def mask(before: bytes, content: bytes, key: bytes) -> bytes:
+    """Return the bytes of an answer file whose other half lies in a key store.
+
+    Args:
+        before: its head.
+        content: the answer.
         key: the other half: 32 bytes of a MAC key and a pad as long as the answer, used once.
     """
-    store, slot, state = where
-    kind, content = answer
-    head = b"\n".join(
-        [
-            MAGIC,
-            question.hex().encode(),
-            b"%b %d %b %b %d" % (store, slot, state, kind, len(content)),
-            b"%d %d %d" % times,
-            b" ".join([values, *names]),
-            *lines,
-        ]
-    )
     pad = key[_TAG:]
-    signed = head + b"\n\n" + xor(content, pad)
+    signed = before + xor(content, pad)
     return signed + hmac(key[:_TAG], signed + pad)
 
 

@@ -12,14 +12,18 @@ from filevault.lane.digest import hash_of_list
 
 COMMANDS = ("exec", "export")
 VALUE_OPTIONS = {
-    "": ("--vault", "--backend", "--prefix", "--pass-prefix", "--pass-dir", "--pin", "--prompt"),
+    "": (
+        *("--vault", "--backend", "--prefix", "--pass-prefix", "--pass-dir", "--pin", "--prompt"),
+        "--key-file",
+    ),
     "exec": ("-d", "--duration", "--region", "--min-ttl"),
     "export": ("-d", "--duration", "--region", "--min-ttl", "--format"),
 }
 """The options with a value: those of every command, and those of one."""
 FLAGS = {"": ("--strict", "--allow-http"), "exec": ("-j", "--json"), "export": ()}
 """The options without a value."""
-_PATH_OPTIONS = ("--vault", "--pass-dir")
+_KEY_FILE = "--key-file"
+_PATH_OPTIONS = ("--vault", "--pass-dir", _KEY_FILE)
 _DEBUG = "--debug"
 
 SECRETS = (
@@ -50,14 +54,18 @@ class Question:
     """A command line that the lane may serve.
 
     `digest` is the question; `command` the program to run with its arguments, None if credentials
-    are printed; `debug` whether the lane only says what it would do.
+    are printed; `key_file` the path of `--key-file`, empty if that is not given; `debug` whether
+    the lane only says what it would do.
     """
 
-    __slots__ = ("command", "debug", "digest")
+    __slots__ = ("command", "debug", "digest", "key_file")
 
-    def __init__(self, digest: bytes, command: list[str] | None, *, debug: bool) -> None:
+    def __init__(
+        self, digest: bytes, command: list[str] | None, key_file: str, *, debug: bool
+    ) -> None:
         self.digest = digest
         self.command = command
+        self.key_file = key_file.encode(sys.getfilesystemencoding(), "surrogateescape")
         self.debug = debug
 
 
@@ -67,7 +75,7 @@ class MissError(Exception):
 
 def ask(words: list[str], environ: dict[bytes, bytes]) -> Question:
     """Return the question of a command line in an environment. Raises MissError, OSError."""
-    name, own, command, debug = _split(words)
+    name, own, command, key_file, debug = _split(words)
     if environ.get(_OFF, b"") not in FALSE:
         raise MissError("FILEVAULT_NO_LANE turns it off")
     code = posix.stat(__file__)  # another file after each installation, even of the same version
@@ -107,7 +115,7 @@ def ask(words: list[str], environ: dict[bytes, bytes]) -> Question:
         *[posix.readlink(each) for each in _NAMESPACES],
         _boot_id(),
     ]
-    return Question(hash_of_list(parts), command, debug=debug)
+    return Question(hash_of_list(parts), command, key_file, debug=debug)
 
 
 def _counted(parts: list[bytes]) -> list[bytes]:
@@ -129,14 +137,14 @@ def _boot_id() -> bytes:
         posix.close(fd)
 
 
-def _split(words: list[str]) -> tuple[str, list[str], list[str] | None, bool]:
-    """Return the command, the words that are filevault's, the program to run, and `--debug`.
+def _split(words: list[str]) -> tuple[str, list[str], list[str] | None, str, bool]:
+    """Return the command, filevault's own words, the program to run, the key file, `--debug`.
 
     Splits exactly as `filevault.cli.parser.split_command` does. Raises MissError for a word that
     the lane does not know.
     """
     own: list[str] = []
-    name, debug, prints = "", False, False
+    name, key_file, debug, prints = "", "", False, False
     positionals = index = 0
     while index < len(words):
         word = words[index]
@@ -144,7 +152,7 @@ def _split(words: list[str]) -> tuple[str, list[str], list[str] | None, bool]:
         if word == "--":
             if name != "exec":
                 raise MissError("this command line is not in the lane")
-            return name, own, _program(words[index:], prints), debug
+            return name, own, _program(words[index:], prints), key_file, debug
         if not word.startswith("-") or word == "-":
             if not name:
                 if word not in COMMANDS:
@@ -155,7 +163,7 @@ def _split(words: list[str]) -> tuple[str, list[str], list[str] | None, bool]:
             if positionals == 2:
                 if name != "exec":
                     raise MissError("this command line is not in the lane")
-                return name, own, _program(words[index - 1 :], prints), debug
+                return name, own, _program(words[index - 1 :], prints), key_file, debug
             own.append(word)
             continue
         option, equals, value = word.partition("=")
@@ -168,6 +176,8 @@ def _split(words: list[str]) -> tuple[str, list[str], list[str] | None, bool]:
                 index += 1
             if option in _PATH_OPTIONS and not value.startswith(("/", "~/")):
                 raise MissError("an option has a relative path")
+            if option == _KEY_FILE:
+                key_file = value
             own += [option, value]
         elif word in FLAGS[""] or word in FLAGS.get(name, ()):
             prints = prints or word in FLAGS["exec"]
@@ -178,7 +188,7 @@ def _split(words: list[str]) -> tuple[str, list[str], list[str] | None, bool]:
             raise MissError(f"an option is not in the lane: {option[:20]}")
     if not name or (name == "exec" and not prints):
         raise MissError("this command line is not in the lane")
-    return name, own, None, debug
+    return name, own, None, key_file, debug
 
 
 def _program(words: list[str], prints: bool) -> list[str]:

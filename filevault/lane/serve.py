@@ -38,6 +38,17 @@ class Attempt:
         self.failure: OSError | None = None
 
 
+class _Keys:
+    """Where the key of an answer is looked for: `stores`, and the key file that `environ` names."""
+
+    __slots__ = ("environ", "root", "stores")
+
+    def __init__(self, environ: dict[bytes, bytes], stores: tuple[str, ...], root: bytes) -> None:
+        self.environ = environ
+        self.stores = stores
+        self.root = root
+
+
 def _boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -66,7 +77,7 @@ def attempt(
     tried = Attempt({**environ, **dict.fromkeys(names, b"")})
     try:
         tried.question = ask(words, tried.environ)
-        _serve(tried, tried.question, clock, boottime, stores, root.encode())
+        _serve(tried, tried.question, clock, boottime, _Keys(environ, stores, root.encode()))
     except MissError as miss:
         tried.reason = str(miss)
     except Exception as error:  # noqa: BLE001 - any doubt is a miss
@@ -96,8 +107,7 @@ def _serve(
     question: Question,
     clock: "Callable[[], float]",
     boottime: "Callable[[], float]",
-    stores: tuple[str, ...],
-    root: bytes,
+    keys: _Keys,
 ) -> None:
     """Serve the answer. Raises MissError and others on a miss."""
     for number in (0, 1, 2):
@@ -106,15 +116,19 @@ def _serve(
     half.check_time(clock(), boottime())
     half.check_variables(tried.environ)
     half.check_witnesses()
-    store = half.store.decode()
-    if store not in stores:
+    if half.store != answer.SEALED and half.store.decode() not in keys.stores:
         raise MissError("its key store is not asked")
     from filevault.lane.calls import Calls
 
     calls = Calls()
     calls.harden()
     try:
-        content = _unmasked(half, calls, tried.environ, root, boottime)
+        if half.store == answer.SEALED:
+            from filevault.lane.sealed import unseal
+
+            content = unseal(half, question.key_file, keys.environ)
+        else:
+            content = _unmasked(half, calls, tried.environ, keys.root, boottime)
         if question.debug:
             raise MissError("it would have been served, without --debug")
         if question.command is None:

@@ -53,7 +53,8 @@ class Duration(Record):
             f"{self.origin or 'the default'} asks for {format_duration(self.seconds)}, but "
             f"{operation} takes {format_duration(SHORTEST)} to {format_duration(longest)}"
         )
-        raise UsageError(message) if self.option else ConfigError(message)
+        hint = "choose a duration between these two"
+        raise UsageError(message, hint=hint) if self.option else ConfigError(message, hint=hint)
 
 
 def check_serial(profile: Profile) -> None:

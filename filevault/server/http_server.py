@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from filevault.server.http_response import HttpResponse
 
 _MAX_CONNECTIONS = 256
+_LEAST_CONNECTIONS = 4
+_OTHER_FILES = 32
+"""Files that this process opens besides connections, modules that it imports among them."""
 _ACCEPTED_AT_ONCE = 16
 _HEAD_TIMEOUT = 5.0  # seconds from the first byte of a request to its last
 _SEND_TIMEOUT = 5.0
@@ -104,6 +107,7 @@ class HttpServer:
         self._respond = respond
         self._log = log
         self._connections: dict[int, Connection] = {}
+        self._most = _most_connections()
         self._checked = monotonic()
         listener.setblocking(False)
         loop.watch(listener.fileno(), self._accept)
@@ -138,7 +142,7 @@ class HttpServer:
             except OSError:  # the client is gone, or no descriptor is left
                 self._drop_idle()
                 return
-            if len(self._connections) >= _MAX_CONNECTIONS and not self._drop_idle():
+            if len(self._connections) >= self._most and not self._drop_idle():
                 accepted.close()
                 continue
             accepted.setblocking(False)
@@ -285,3 +289,13 @@ class HttpServer:
             connection.socket.close()
             connection.waiting = None
             connection.inbound = b""
+
+
+def _most_connections() -> int:
+    """Return how many connections there may be where this process may open few files."""
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    return max(_LEAST_CONNECTIONS, min(files - _OTHER_FILES, _MAX_CONNECTIONS))

@@ -182,7 +182,10 @@ def _refusal(error: OSError, what: str) -> UsageError:
             "without --listen it takes neither",
         )
     reason = (error.strerror or "unknown reason").lower()
-    return UsageError(f"cannot listen at {ADDRESS}:{PORT}: cannot {what}: {reason}")
+    return UsageError(
+        f"cannot listen at {ADDRESS}:{PORT}: cannot {what}: {reason}",
+        hint="without --listen another address is used",
+    )
 
 
 def _answers() -> bool:

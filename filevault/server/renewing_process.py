@@ -16,8 +16,9 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from filevault.credentials import Credentials
-from filevault.errors import FilevaultError
+from filevault.errors import BackendError, ExhaustedError, FilevaultError
 from filevault.system.copies import start_copy
+from filevault.system.exhaustion import exhausted
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
@@ -212,8 +213,7 @@ class _Renewer:
 
     def _take(self, message: dict[str, Any]) -> None:
         if "reload" in message:
-            outcome = Outcome(RELOADED, failure=self._work.reload())
-            self._control.send(json.dumps(outcome._asdict()).encode("ascii"))
+            self._send(Outcome(RELOADED, failure=self._work.reload())._asdict(), RELOADED)
             return
         if message:
             self._waiting.append(Order(**message))
@@ -226,6 +226,22 @@ class _Renewer:
         os.close(null)
 
     def _start(self, order: Order) -> None:
+        """Carry an order out in a copy; without one for now, that is its outcome."""
+        try:
+            self._copy(order)
+        except (OSError, ExhaustedError) as error:
+            reason = exhausted(error) or BackendError("no renewal can be started")
+            self._send(
+                Outcome(
+                    order.served,
+                    failure=reason.message,
+                    hint=reason.hint,
+                    status=reason.exit_status,
+                )._asdict(),
+                order.served,
+            )
+
+    def _copy(self, order: Order) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC)
 
         def job() -> int:
@@ -245,8 +261,13 @@ class _Renewer:
                 data = data[os.write(writing, data) :]
             return 0
 
-        self._copies[reading] = _Copy(order, start_copy(job))
-        os.close(writing)
+        try:
+            self._copies[reading] = _Copy(order, start_copy(job))
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
         self._poll.register(reading, select.POLLIN)
 
     def _read(self, fd: int) -> None:
@@ -259,12 +280,15 @@ class _Renewer:
         os.close(fd)
         del self._copies[fd]
         self._reap(copy)
-        message = json.dumps(self._result(copy)).encode("ascii")
+        self._send(self._result(copy), copy.order.served)
+
+    def _send(self, outcome: object, served: int) -> None:
+        """Send an outcome, given as JSON has it, to the serving process."""
+        message = json.dumps(outcome).encode("ascii")
         if len(message) > _MAX_MESSAGE:
             failure = "the credentials are too long to be served"
-            outcome = Outcome(copy.order.served, failure=failure, status=1)
-            message = json.dumps(outcome._asdict()).encode("ascii")
-        with contextlib.suppress(OSError):  # the serving process is gone, which `serve` notices
+            message = json.dumps(Outcome(served, failure=failure, status=1)._asdict()).encode()
+        with contextlib.suppress(OSError):  # it is gone, which `serve` notices
             self._control.send(message)
 
     def _result(self, copy: _Copy) -> object:

@@ -20,7 +20,7 @@ from filevault.errors import (
 from filevault.sessions import session_file
 from filevault.sessions.session_file import SessionFile
 from filevault.system.printable import printable
-from filevault.vault.names import decode_session_owner, encode_session_owner
+from filevault.vault.names import encode_session_owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from filevault.sessions.lock_wait import LockWait
     from filevault.sessions.minimum_life import MinimumLife
     from filevault.sessions.session_file import SessionName
+    from filevault.sessions.session_index import ListedSession
     from filevault.system.files import Folder
-
-    ListedSession = tuple[str, str, int]
 
 _LOCKS = "locks"
 
@@ -195,16 +194,20 @@ class SessionCache:
         return self._delete(lambda _folder, _entry: True, only)
 
     def drop_source(self, *sources: str) -> int:
-        """Delete every session that was made from one of `sources`, of every owner.
+        """Delete every session that was made from one of `sources`, as `drop_sources`."""
+        return self.drop_sources(frozenset(sources).__contains__)
+
+    def drop_sources(self, chosen: Callable[[str], bool]) -> int:
+        """Delete every session whose credential source is chosen, of every owner.
 
         Headers are read, nothing is decrypted; a file without a readable header is deleted too.
         Returns the number of files deleted; raises StorageError.
         """
-        wanted = frozenset(sources)
 
         def comes_from_it(folder: Folder, entry: str) -> bool:
             try:
-                return session_file.source_of(folder.read(entry, session_file.MAX_FILE)) in wanted
+                source = session_file.source_of(folder.read(entry, session_file.MAX_FILE))
+                return source is not None and chosen(source)
             except (IntegrityError, NewerFormatError):
                 return True
             except FileNotFoundError:
@@ -215,18 +218,17 @@ class SessionCache:
     def listing(self) -> list[ListedSession]:
         """Return every session, expired ones too, by the files' names; opens no file.
 
-        That is its owner, its operation and its expiry in Unix seconds, not authenticated.
+        That is its owner, its operation and its expiry in Unix seconds, not authenticated. Raises
+        StorageError.
         """
-        found: list[ListedSession] = []
-        for part, folder in self._folders(None):
-            owner = decode_session_owner(part)
-            if owner is None:
-                continue
-            for file in folder.listing()[0]:
-                parts = session_file.split_name(file)
-                if parts is not None:
-                    found.append((owner, parts[0], parts[2]))
-        return found
+        from filevault.sessions.session_index import SessionIndex
+
+        try:
+            top = self._state.child(session_file.FOLDER)
+        except FileNotFoundError:
+            return []
+        with top:
+            return SessionIndex(self._state).listing(top)
 
     def check_files(self, key: bytes) -> Iterator[tuple[str, FilevaultError | None]]:
         """Open each session with the session key; yield its path, and the error if it fails."""

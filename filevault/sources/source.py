@@ -170,7 +170,7 @@ def _always() -> bool:
     return True
 
 
-def _silent(_text: str) -> None:
+def _silent(_of: object) -> None:
     pass
 
 
@@ -199,6 +199,8 @@ class SourceDependencies(Record):
     live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
     `tell` shows a line on the terminal, and does nothing where there is none.
     `keeps_sso_refresh` returns whether refresh tokens of Identity Center may be stored.
+    `drop_sso_sessions` deletes the cached sessions that the sign-in to an Identity Center session
+    gave, of every profile.
     """
 
     keys: Callable[[], KeySource]
@@ -217,6 +219,7 @@ class SourceDependencies(Record):
     sign_in: Callable[[str], None] | None = None
     tell: Callable[[str], None] = _silent
     keeps_sso_refresh: Callable[[], bool] = _always
+    drop_sso_sessions: Callable[[SsoSession], object] = _silent
 
 
 class Source(Step):

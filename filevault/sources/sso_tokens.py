@@ -184,7 +184,11 @@ class SsoTokens:
         record = sign_in(session, self._tokens)
         if not self._may_keep(record):
             record = without_refresh(record)
+        # Another user may have signed in. Deleted first, so that a kill leaves no session of the
+        # former user beside the new token; then those that other processes obtained meanwhile.
+        self._run.drop_sso_sessions(session)
         self._tokens.replace(self._name, record)
+        self._run.drop_sso_sessions(session)
         return record
 
     def _may_keep(self, record: TokenRecord) -> bool:

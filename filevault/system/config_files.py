@@ -19,7 +19,7 @@ from filevault.system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from filevault.system.inputs import Inputs
 
@@ -108,6 +108,34 @@ def _check_writers(info: os.stat_result, path: str) -> None:
     raise ConfigError(
         f"{shown!r} is writable for every user",
         hint=f"chmod o-w {word}; {trust}",
+    )
+
+
+def refuse_choice_of_others(path: str, program: str, environment: Mapping[str, str]) -> None:
+    """Raise ProgramError if a file that names programs is one that another user may write.
+
+    gpg and git run what their configuration names, whatever its owner is: root, with the `HOME` of
+    a user, would run that user's programs. Of a folder only the owner counts. A path that is not
+    there, or that `TRUST_VARIABLE` names in the environment, is fine.
+    """
+    try:
+        info = os.stat(path)
+    except OSError:
+        return
+    is_others = info.st_uid not in (0, os.geteuid())
+    if not is_others and (stat.S_ISDIR(info.st_mode) or not info.st_mode & stat.S_IWOTH):
+        return
+    home = environment.get("HOME", "")
+    named = environment.get(TRUST_VARIABLE, "").split(":")
+    trusted = {f"{home}{each[1:]}" if each.startswith("~/") else each for each in named}
+    if os.path.abspath(path) in {os.path.abspath(each) for each in trusted if each[:1] == "/"}:
+        return
+    shown, word = printable(path), shell_word(path)
+    reason = f"belongs to user {info.st_uid}, who" if is_others else "is writable for all, who"
+    raise errors.ProgramError(
+        f"{program} is not run: {shown!r} {reason} could choose the programs that it runs",
+        hint=(f"run filevault as user {info.st_uid}" if is_others else f"chmod o-w {word}")
+        + f"; or let those who can write it choose your programs: {TRUST_VARIABLE}={word}",
     )
 
 

@@ -7,6 +7,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from filevault.system.exhaustion import NO_PROCESS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import NoReturn
@@ -19,13 +21,16 @@ def start_copy(job: Callable[[], int], *, dies_with_parent: bool = True) -> int:
 
     Returns the process id. The copy has the default handling of each signal that this process
     handles; what is ignored stays ignored. With `dies_with_parent` the kernel kills it when this
-    process ends.
+    process ends. Raises ExhaustedError if the system has no process for it.
     """
     parent = os.getpid()
     # A signal between fork and the reset of its handler would be handled as this process does.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except BlockingIOError as error:
+            raise NO_PROCESS.add_context() from error
         if pid == 0:
             _run(job, parent if dies_with_parent else None, mask)
     finally:

@@ -11,7 +11,8 @@ import contextlib
 import errno
 import os
 import stat
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, not_
 
 from filevault import errors
 from filevault.errors import StorageError
@@ -283,9 +284,14 @@ class Folder:
 
     def refuse_link(self, name: str) -> None:
         """Raise StorageError if an entry is a link."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if stat.S_ISLNK(self._look(name).st_mode):
-                raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
+        try:
+            mode = self._look(name).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:  # a name that is too long, for one
+            raise storage_error(error, "look at", self.join(name)) from error
+        if stat.S_ISLNK(mode):
+            raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
 
     def refuse_other(self, name: str) -> None:
         """Raise StorageError if an entry is a link, pipe, socket or device.
@@ -319,10 +325,10 @@ class Folder:
         """
         try:
             entries = self._scan()
-            files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-            folders = []
-            if len(files) != len(entries):
-                folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            regular = [entry.is_file(follow_symlinks=False) for entry in entries]
+            files = [entry.name for entry in compress(entries, regular)]
+            others = compress(entries, map(not_, regular))
+            folders = [entry.name for entry in others if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
             raise storage_error(error, "read", self.path) from error
         files.sort()

@@ -180,14 +180,15 @@ class Inputs:
         to what was read there.
         """
         found: dict[tuple[str, str], Witness] = {}
+        there: dict[str, os.stat_result | None] = {}
         for path, real in [*self._looked_at.items()]:  # a doubt clears what is walked
-            end, info = self._walk(path, found)
+            end, info = self._walk(path, found, there)
             if info is None:
                 found[ABSENT, end] = Witness(ABSENT, end)
             if os.path.realpath(path) != real:
                 self.spoil("a link changed during the run")
         for witness in [*self._found.values()]:
-            end, info = self._walk(witness.path, found)
+            end, info = self._walk(witness.path, found, there)
             if witness.kind == WRITABLE:
                 found[WRITABLE, end] = witness._replace(path=end)
             elif witness.kind == ABSENT:
@@ -203,18 +204,26 @@ class Inputs:
         return list(found.values()) if self.doubt is None else None
 
     def _walk(
-        self, path: str, found: dict[tuple[str, str], Witness]
+        self,
+        path: str,
+        found: dict[tuple[str, str], Witness],
+        there: dict[str, os.stat_result | None],
     ) -> tuple[str, os.stat_result | None]:
         """Add the folders and links on the way to a path; return where it leads, and to what.
 
-        For a path that does not exist that is its first part that is missing, and None.
+        For a path that does not exist that is its first part that is missing, and None. `there`
+        is what was found at each path so far, which many paths have in common.
         """
         at, links = "/", 0
-        info = self._step(at, found)
+        info = self._step(at, found, there)
         left = path.split("/")[::-1]
         while left and info is not None:
-            here = os.path.normpath(f"{at.rstrip('/')}/{left.pop()}")  # `at` has no links any more
-            info = self._step(here, found)
+            part = left.pop()
+            if part in ("", "."):
+                continue
+            # `at` has no links any more
+            here = os.path.dirname(at) if part == ".." else f"{at.rstrip('/')}/{part}"
+            info = self._step(here, found, there)
             if info is None:
                 return here, None
             if stat.S_ISLNK(info.st_mode):
@@ -225,12 +234,22 @@ class Inputs:
                 target = os.readlink(here)
                 left += target.split("/")[::-1]
                 here = "/" if target.startswith("/") else at
-                info = os.lstat(here)
+                info = there[here]
             at = here
         return at, info
 
-    def _step(self, path: str, found: dict[tuple[str, str], Witness]) -> os.stat_result | None:
+    def _step(
+        self,
+        path: str,
+        found: dict[tuple[str, str], Witness],
+        there: dict[str, os.stat_result | None],
+    ) -> os.stat_result | None:
         """Return what is at a path; add it if the way leads through it."""
+        if path not in there:
+            there[path] = self._look(path, found)
+        return there[path]
+
+    def _look(self, path: str, found: dict[tuple[str, str], Witness]) -> os.stat_result | None:
         try:
             info = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):

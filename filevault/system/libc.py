@@ -8,19 +8,16 @@ from __future__ import annotations
 import _ctypes
 import contextlib
 import os
+from itertools import repeat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from mmap import mmap
     from typing import Any
 
 _ARGUMENTS = 7
 _PR_SET_NAME = 15  # linux/prctl.h
-
-
-class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
-    _type_ = "i"
 
 
 class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -42,8 +39,8 @@ class _Function(_ctypes.CFuncPtr):
 
 class _Direct(_ctypes.CFuncPtr):
     # errno is not kept, and other threads do not run meanwhile: that takes as long as all else.
+    # Without `_restype_` the result is an int, for which no type is looked up.
     _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
-    _restype_ = _Int
 
 
 def function(name: str) -> Callable[..., int]:
@@ -68,9 +65,9 @@ def function(name: str) -> Callable[..., int]:
 def direct(name: str) -> Callable[..., int]:
     """Return a function of the C library that returns an int: -1 after an error, nothing is raised.
 
-    Its arguments are integers of 32 bits, bytes, and what `writable` returns: nothing converts
-    them, which takes half the time. Other threads wait. For what is called thousands of times.
-    Raises OSError if there is no such function.
+    Its arguments are integers of 32 bits, bytes, and what `writable` and `parts_of` return: nothing
+    converts them, which takes half the time. Other threads wait. For what is called thousands of
+    times. Raises OSError if there is no such function.
     """
     call: Callable[..., int] = _Direct(_address(name))
     return call
@@ -97,3 +94,9 @@ def writable(buffer: bytearray | mmap, offset: int = 0) -> object:
     size = len(buffer) - offset
     array: Any = type("_Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": size})
     return array.from_buffer(buffer, offset)
+
+
+def parts_of(buffer: object, offsets: Iterable[int]) -> list[object]:
+    """Return arguments that pass the addresses of offsets in what `writable` returned."""
+    private: Any = _ctypes
+    return list(map(private.byref, repeat(buffer), offsets))

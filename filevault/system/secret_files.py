@@ -10,13 +10,21 @@ from filevault.errors import LockedError
 from filevault.system.printable import printable, shell_word
 from filevault.system.secret_buffer import SecretBuffer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.system.inputs import Inputs
+
 _MAX_SECRET = 64 << 10  # bytes
 _WRITER_TIMEOUT = 10.0  # seconds until a pipe has a writer
 _PIPE_TIMEOUT = 120.0  # seconds, as for a command: the writer may ask the user for something
 _PIPE_STEP = 50  # milliseconds; poll(2) does not report a writer that has written nothing yet
 
 
-def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
+def read_secret(
+    path: str, home: str | None, *, provided: Callable[[], bool], inputs: Inputs
+) -> bytearray:
     """Return the bytes of a file or pipe that contains a secret.
 
     As for ssh's private keys, no other user may be able to read it: a file of this user must have
@@ -25,8 +33,9 @@ def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
     Args:
         path: the file; links are followed (Kubernetes mounts).
         home: the home directory, None if unknown.
-        provided: whether systemd or a container runtime provides the file; then it may be
-            readable for others.
+        provided: returns whether systemd or a container runtime provides the file; then it may
+            be readable for others.
+        inputs: notes the file, or that there is none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -37,6 +46,7 @@ def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
+        inputs.absent(path)
         raise
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
@@ -45,10 +55,12 @@ def read_secret(path: str, home: str | None, *, provided: bool) -> bytearray:
     try:
         info = os.fstat(fd)
         if stat.S_ISREG(info.st_mode):
-            _check_secret(info, path, home, provided=provided)
+            _check_secret(info, path, home, provided, inputs)
             while data.read(fd):
                 pass
+            inputs.read(path, info, os.fstat(fd))
         elif stat.S_ISFIFO(info.st_mode):
+            inputs.spoil("a secret came out of a pipe")
             _read_pipe(fd, data, shown)
         else:
             raise LockedError(f"{shown!r} is not a regular file")
@@ -88,9 +100,18 @@ def _read_pipe(fd: int, data: SecretBuffer, shown: str) -> None:
             )
 
 
-def _check_secret(info: os.stat_result, path: str, home: str | None, *, provided: bool) -> None:
+def _check_secret(
+    info: os.stat_result,
+    path: str,
+    home: str | None,
+    is_provided: Callable[[], bool],
+    inputs: Inputs,
+) -> None:
     """Raise LockedError if owner or mode let another user read or write the file."""
     user = os.geteuid()
+    if info.st_uid == user and not info.st_mode & 0o077:
+        return  # wherever it is
+    provided = is_provided()
     shown = printable(path)
     copy = f"install -m 600 {shell_word(path)} COPY, and name the copy"
     # Container runtimes keep the owner that a secret has outside; root may read it anyway.
@@ -104,11 +125,8 @@ def _check_secret(info: os.stat_result, path: str, home: str | None, *, provided
         raise LockedError(f"{shown!r} is writable for others", hint=mode_hint)
     if provided:
         return
-    real = os.path.realpath(path)
-    # In containers the home of a user without an entry is `/`, which contains everything.
-    at_home = home not in (None, "/") and real.startswith(f"{os.path.realpath(home)}/")
     if info.st_uid == user:
-        if info.st_mode & 0o077:
-            raise LockedError(f"{shown!r} is readable for others", hint=mode_hint)
-    elif at_home:
+        raise LockedError(f"{shown!r} is readable for others", hint=mode_hint)
+    # In containers the home of a user without an entry is `/`, which contains everything.
+    if home not in (None, "/") and inputs.real_path(path).startswith(f"{inputs.real_path(home)}/"):
         raise LockedError(f"{shown!r} belongs to root", hint=f"make a copy of your own: {copy}")

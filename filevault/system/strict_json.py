@@ -20,6 +20,7 @@ MAX_FOREIGN_DEPTH = 32
 """Limit of levels in other programs' JSON; Python's parser fails at about a thousand."""
 
 _PART = r'"(?:[^"\\]|\\.)*"?|[][{}]'
+_NO_BRACES = bytes(byte for byte in range(256) if byte not in b"{}")
 _CONTAINERS = frozenset({dict, list})
 _SCALARS = frozenset({str, int})
 _NESTED = _CONTAINERS | _SCALARS
@@ -286,6 +287,29 @@ def _check_depth(value: dict[str, Any], depth: int) -> None:
         level = []
         if not types.isdisjoint(_CONTAINERS):
             level = [member for member in members if type(member) in _CONTAINERS]
+
+
+def without_records(data: bytes, name: str) -> bytes | None:
+    """Return JSON without one member of the outermost object, whose value has flat objects only.
+
+    Nothing of that value is parsed, and all that is left is for the caller to parse. None if the
+    member cannot be told apart with certainty, for example because there is none, it is the first
+    one or empty, or a text has a backslash or a brace.
+    """
+    before, found, after = data.partition(b',"%b":{' % name.encode("ascii"))
+    value, end, after = after.partition(b"}}")
+    braces = value.translate(None, _NO_BRACES)
+    # No text has a quote in it, so that a brace is one of JSON unless it is in a text. What is left
+    # is valid only if its braces are balanced, so those of the member are. If they alternate, they
+    # begin objects right in it, and it is not left before the last of them ends.
+    if (
+        not (found and end)
+        or b"\\" in data
+        or value[:1] != b'"'
+        or braces != b"{}" * (len(braces) // 2) + b"{"
+    ):
+        return None
+    return before + after
 
 
 def is_too_deep(text: str) -> bool:

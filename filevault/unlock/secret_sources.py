@@ -56,6 +56,22 @@ class NamedSource(Record):
     origin: str
 
 
+class KeyOrigin(Record):
+    """Where a later run can read the same key: the file `path`, or else the variable."""
+
+    path: str
+    variable: str
+
+
+def key_origin(source: NamedSource, settings: Settings) -> KeyOrigin | None:
+    """Return where a later run can read the key of a source, None if it may not be there again."""
+    if source.kind != "keyfile":
+        return None
+    if source.transport == "value":
+        return KeyOrigin("", source.origin)
+    return KeyOrigin(settings.expand(source.content), "") if source.transport == "file" else None
+
+
 def identity_files(settings: Settings) -> list[NamedSource]:
     """Return the sources that `--identity` names, which may be repeated as in age."""
     return [source for source in _options(settings) if source.kind == "identity"]
@@ -129,7 +145,8 @@ def provided_secret(settings: Settings, *kinds: str) -> Secret | None:
     for kind in kinds:
         for path in settings.system_credentials(_CREDENTIALS[kind]):
             try:
-                data = read_secret(path, settings.home_if_known, provided=True)
+                home = settings.home_if_known
+                data = read_secret(path, home, provided=_always, inputs=settings.inputs)
             except FileNotFoundError:
                 continue
             data = _as_given(kind, data, printable(path))
@@ -174,7 +191,9 @@ def read_source(
         path = settings.expand(source.content)
         try:
             home = settings.home_if_known
-            content = read_secret(path, home, provided=_is_provided(path, settings))
+            content = read_secret(
+                path, home, provided=lambda: _is_provided(path, settings), inputs=settings.inputs
+            )
         except FileNotFoundError as error:
             raise LockedError(
                 f"there is no file {printable(path)!r} to read the {_word(source)} from",
@@ -184,7 +203,13 @@ def read_source(
     else:
         data = _as_given(source.kind, _run(source, settings, tell), what)
     if not data:
-        raise LockedError(f"{what} is empty")
+        hint = None
+        if source.transport == "value":  # as GitHub Actions does, e.g. for a fork
+            hint = (
+                "CI systems give the empty value for a secret that is not there or that the job "
+                "may not have; if none is meant, unset the variable"
+            )
+        raise LockedError(f"{what} is empty", hint=hint)
     return Secret(source.kind, data, source.origin)
 
 
@@ -192,18 +217,26 @@ def _word(source: NamedSource) -> str:
     return "key" if source.kind == "keyfile" else source.kind
 
 
+def _always() -> bool:
+    return True
+
+
 def _is_provided(path: str, settings: Settings) -> bool:
     directory = settings.get("CREDENTIALS_DIRECTORY")
     folders = ["/run/secrets"]
     if directory and directory.startswith("/"):
         folders.append(directory)
-    real = os.path.realpath(path)
-    return any(real.startswith(os.path.realpath(folder) + "/") for folder in folders)
+    real_path = settings.inputs.real_path  # where they lead now counts in a later run as well
+    real = real_path(path)
+    return any(real.startswith(real_path(folder) + "/") for folder in folders)
 
 
 def _descriptor(source: NamedSource) -> int:
     if not source.content.isascii() or not source.content.isdigit() or len(source.content) > 9:
-        raise UsageError(f"{source.origin} is not the number of a descriptor")
+        raise UsageError(
+            f"{source.origin} is not the number of a descriptor",
+            hint="give the number of an open descriptor: 0, or one from 3 on",
+        )
     number = int(source.content)
     if number in (1, 2):
         raise UsageError(

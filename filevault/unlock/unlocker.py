@@ -14,7 +14,7 @@ from filevault.backends.values import Secret
 from filevault.errors import LockedError
 from filevault.system.printable import printable
 from filevault.unlock import secret_sources
-from filevault.unlock.secret_sources import check_text
+from filevault.unlock.secret_sources import KeyOrigin, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,8 @@ class Unlocker:
         prompter: returns what asks the user; called when a question is needed.
         request: which secrets can open the vault, and how messages name it.
         sessions: returns whether the session key is cached, so that only the rest is locked.
+
+    `key_origin` says where a later run can read the key that was given last, None if nowhere.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Unlocker:
         self._request = request
         self._sessions = sessions
         self._tries = 0
+        self.key_origin: KeyOrigin | None = None
 
     def _tell(self, text: str) -> None:
         self._prompter().say(f"filevault: {text}")
@@ -86,10 +89,13 @@ class Unlocker:
         request = self._request
         source = secret_sources.named_source(self._settings, *request.kinds)
         if source is not None:
+            self.key_origin = secret_sources.key_origin(source, self._settings)
             return secret_sources.read_source(source, self._settings, self._tell)
         # A key before a passphrase, because trying it takes no time.
         provided = secret_sources.provided_secret(self._settings, *reversed(request.kinds))
         if provided is not None:
+            if provided.kind == "keyfile":
+                self.key_origin = KeyOrigin(provided.origin, "")
             return provided
         useful = request.kinds if request.useful is None else request.useful()
         if useful == ("keyfile",):

@@ -41,7 +41,8 @@ def accept(vault: Vault, name: str) -> tuple[str | None, str | None]:
         and is_same_key(before, item.key.access_key_id, digest)
     ):
         account = known
-    vault.trust.replace_seen(path_name, seen_with_account(item, digest, account))
+    after = seen_with_account(item, digest, account)
+    vault.trust.replace_seen(path_name, after, vault.memory.condition(after))
     return known, account
 
 

@@ -78,9 +78,7 @@ class AccountCheck:
             return
         self._reported[key_id] = account
         for path_name in path_names:
-            seen = self._trust.seen(path_name)
-            if seen is not None and seen.key_id == key_id and seen.account != account:
-                self._memory.record_seen(path_name, seen._replace(account=account))
+            self._memory.record_account(path_name, key_id, account)
 
     def written(self, path_name: str, item: LongTermItem, digest: str) -> SeenItem:
         """Return what to record of an item that is written here."""

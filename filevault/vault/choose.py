@@ -155,10 +155,14 @@ def _complete(settings: Settings, request: _Request, backend: Backend) -> VaultC
 def _parts(prefix: str) -> tuple[str, ...]:
     parts = tuple(part for part in prefix.split("/") if part)
     if any(part in (".", "..") or "\x00" in part for part in parts):
-        raise UsageError(f"{printable(prefix)!r} is no prefix: it leads out of the store")
+        raise UsageError(
+            f"{printable(prefix)!r} is no prefix: it leads out of the store",
+            hint="give a folder inside the store, or '' for its top",
+        )
     if any(part.startswith(".") for part in parts):
         raise UsageError(
-            f"{printable(prefix)!r} is no prefix: nothing below a hidden folder is an item"
+            f"{printable(prefix)!r} is no prefix: nothing below a hidden folder is an item",
+            hint="give a folder inside the store, or '' for its top",
         )
     return parts
 

@@ -72,7 +72,8 @@ def check_access_key(key: AccessKey) -> None:
         )
     if not is_secret_key(key.secret_access_key):
         raise UsageError(
-            "that is no secret access key: 16 to 128 characters of A-Z, a-z, 0-9, / + = are needed"
+            "that is no secret access key: 16 to 128 characters of A-Z, a-z, 0-9, / + = are needed",
+            hint="copy it again, whole: AWS shows it once, when the key is created",
         )
 
 
@@ -230,7 +231,10 @@ def compose(
     """
     check_access_key(key)
     if mfa_serial is not None and re.search(_CONTROL, mfa_serial):
-        raise UsageError("an MFA serial contains no control characters")
+        raise UsageError(
+            "an MFA serial contains no control characters",
+            hint="copy it again from IAM: a serial number or an ARN",
+        )
     foreign = parse_for_rewrite(old, "the item to replace") if old else None
     if foreign is not None:
         end = b"\n" if old.lstrip().startswith(b"{") else line_end_of(lines_of(old)[0]) or b"\n"

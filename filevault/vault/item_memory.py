@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError
 from filevault.vault.seen_items import SeenItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from filevault.vault.trust import Trust
+    from filevault.vault.trust import IsStored, Trust
 
 
 class ItemMemory:
@@ -20,23 +21,51 @@ class ItemMemory:
     Args:
         trust: the vault's `trust.json`.
         notice: called with the message if it cannot be written.
+        is_stored: looks at an item's files.
     """
 
-    def __init__(self, trust: Trust, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        notice: Callable[[str], None],
+        is_stored: IsStored,
+    ) -> None:
         self._trust = trust
         self._notice = notice
+        self._is_stored = is_stored
 
     def record_seen(self, path_name: str, seen: SeenItem) -> None:
-        """Record an item that was read, unless a later state is recorded."""
-        try:
-            self._trust.record_seen(path_name, seen)
-        except FilevaultError as error:
-            self._notice(error.message)
+        """Record an item that was read, unless a later state is recorded or is in the file."""
+        with self._noticing():
+            self._trust.record_seen(path_name, seen, self.condition(seen))
 
     def record_written(self, path_name: str, seen: SeenItem) -> None:
         """Record an item that was written here, whatever was recorded of it."""
-        try:
+        with self._noticing():
+            self._trust.replace_seen(path_name, seen, self.condition(seen))
+
+    def restore(self, path_name: str, seen: SeenItem) -> None:
+        """Record again what was recorded before a removal that failed."""
+        with self._noticing():
             self._trust.replace_seen(path_name, seen)
+
+    def record_account(self, path_name: str, key_id: str, account: str) -> None:
+        """Record the AWS account of an item's key, unless another key is recorded."""
+        with self._noticing():
+            self._trust.record_account(path_name, key_id, account)
+
+    def condition(self, seen: SeenItem) -> IsStored | None:
+        """Return what determines, under the lock, whether an item may be recorded.
+
+        Another process may have replaced it since it was read or written here. Without
+        generations only the file shows that. None where the generation shows it.
+        """
+        return self._is_stored if seen.generation is None else None
+
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            yield
         except FilevaultError as error:
             self._notice(error.message)
 

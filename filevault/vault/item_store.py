@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from filevault import errors
 from filevault.errors import DamagedError, StorageError, UsageError
 from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable, shell_word
-from filevault.vault.names import all_plain, decode_path, encode_name, plain_names
+from filevault.system.record import Record
+from filevault.vault.names import FOLDERS_LIMIT, all_plain, decode_path, encode_name, plain_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from filevault.system.files import Folder
     from filevault.system.permissions import Permissions
 
-    ItemFiles = tuple[Folder, list[str], list[str]]
+    Listing = tuple[list[bytes], list[str]]
 
 _ITEM_LIMIT = 1 << 20
-_DEPTH_LIMIT = 64
+_OF_THE_SYSTEM = "lost+found"  # at the top of a file system, for root alone
+
+
+class ItemFolder(Record):
+    """A folder of items, open until the next one is asked for.
+
+    `prefix` is its path below the root, with a slash at its end; `names` are those of its items,
+    `files` their files as system calls take them, in the same order; `folders` are the folders
+    inside that may have items. There may be thousands.
+    """
+
+    folder: Folder
+    prefix: str
+    names: list[str]
+    files: list[bytes]
+    folders: list[str]
 
 
 class ItemStore:
@@ -45,57 +62,128 @@ class ItemStore:
         self._suffix = suffix
         self._literal = literal
         self._swept: set[str] = set()
+        self.unopened: list[StorageError] = []
+        """Why folders were not opened in the last listing, which lacks what is in them."""
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
-        return sorted(name for _folder, names, _files in self.files() for name in names)
+        return sorted(name for each in self.files() for name in each.names)
 
-    def files(self) -> Iterator[ItemFiles]:
-        """Yield each folder, open until the next step, the names of its items and the files.
+    def every_name(self) -> list[str]:
+        """Return the names of all items, sorted, for what must leave out none.
 
-        Both are lists of names, of the same length, by file name; there may be thousands.
+        Raises StorageError for a folder that cannot be opened.
         """
+        names = self.names()
+        if self.unopened:
+            raise self.unopened[0].add_context(
+                "so it is not known which keys are in it",
+                hint="make the folder readable, or take it out of the vault",
+            )
+        return names
+
+    def files(
+        self, known: Callable[[Folder, str], Listing | None] | None = None
+    ) -> Iterator[ItemFolder]:
+        """Yield each folder with its items and their files, by file name.
+
+        `known` is called with a folder and its prefix; it returns `files` and `folders` as of the
+        last time, the same objects, if they are still true. So a folder need not be read again.
+        """
+        self.unopened.clear()
         try:
             with self._folder(()) as root:
-                yield from self._walk(root, "", 0)
+                yield from self._walk(root, "", 0, known)
         except FileNotFoundError:
             return
 
-    def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[ItemFiles]:
-        files, folders = folder.listing()
-        yield folder, *self._items(folder, prefix, files)
-        if depth < _DEPTH_LIMIT:
-            for name in folders:
-                if name[0] != "." and not name.endswith(self._suffix):
-                    yield from self._walk_into(folder, name, prefix, depth)
+    def _walk(
+        self,
+        folder: Folder,
+        prefix: str,
+        depth: int,
+        known: Callable[[Folder, str], Listing | None] | None = None,
+    ) -> Iterator[ItemFolder]:
+        found = None if known is None else known(folder, prefix)
+        listed = None if found is None else self._as_before(folder, prefix, *found)
+        if listed is None:
+            listed = self._listed(folder, prefix)
+        yield listed
+        for name in listed.folders:
+            if depth < FOLDERS_LIMIT:
+                yield from self._walk_into(folder, name, prefix, depth, known)
+            elif depth == FOLDERS_LIMIT:
+                shown = printable(folder.join(name), 200)
+                self.unopened.append(StorageError(f"{shown!r} is nested too deep for a vault"))
 
-    def _items(self, folder: Folder, prefix: str, files: list[str]) -> tuple[list[str], list[str]]:
-        """Return those of a folder's files that are items: names and files."""
-        names = plain_names(files, self._suffix)
+    def _listed(self, folder: Folder, prefix: str) -> ItemFolder:
+        """Return what is in a folder now."""
+        files, folders = folder.listing()
+        folders = [name for name in folders if self._may_have_items(name)]
+        encoded = _encoded(files)
+        names = self._plain_names(prefix, encoded)
         if names is None:  # without other files that are there, they may be plain
             files = [file for file in files if file.endswith(self._suffix)]
-            names = plain_names(files, self._suffix)
-        if names is not None and (not prefix or all_plain(prefix[:-1].split("/"))):
-            return [prefix + name for name in names] if prefix else names, files
-        names, found = [], []
-        for file in files:
-            name = None if file[0] == "." else self._name(folder, prefix, file)
-            if name is not None:
-                names.append(name)
-                found.append(file)
-        return names, found
+            encoded = _encoded(files)
+            names = self._plain_names(prefix, encoded)
+        if names is None:
+            names, encoded = [], []
+            for file in files:
+                name = None if file[0] == "." else self._name(folder, prefix, file)
+                if name is not None:
+                    names.append(name)
+                    encoded.append(os.fsencode(file))
+        return ItemFolder(folder, prefix, names, encoded, folders)
 
-    def _walk_into(self, folder: Folder, name: str, prefix: str, depth: int) -> Iterator[ItemFiles]:
+    def _as_before(
+        self, folder: Folder, prefix: str, files: list[bytes], folders: list[str]
+    ) -> ItemFolder | None:
+        """Return the same from what a listing said before; None if that cannot be true."""
+        names = self._plain_names(prefix, files)
+        if names is None:
+            names = []
+            for file in map(os.fsdecode, files):
+                name = None if file[:1] in ("", ".") else self._name(folder, prefix, file)
+                if name is None:
+                    return None
+                names.append(name)
+        if not all(map(self._may_have_items, folders)):
+            return None
+        return ItemFolder(folder, prefix, names, files, folders)
+
+    def _may_have_items(self, name: str) -> bool:
+        """Return whether a folder of that name may have items."""
+        return name[:1] not in ("", ".") and not name.endswith(self._suffix)
+
+    def _plain_names(self, prefix: str, files: list[bytes]) -> list[str] | None:
+        """Return the names of items if each of the files certainly is one."""
+        names = plain_names(files, self._suffix)
+        if names is None or (prefix and not all_plain(prefix[:-1].split("/"))):
+            return None
+        return [prefix + name for name in names] if prefix else names
+
+    def _walk_into(
+        self,
+        folder: Folder,
+        name: str,
+        prefix: str,
+        depth: int,
+        known: Callable[[Folder, str], Listing | None] | None,
+    ) -> Iterator[ItemFolder]:
         """Walk a folder; one that was deleted by another process or cannot be opened has no items.
 
-        Such a folder (`lost+found`, for example) must not stop the listing.
+        Such a folder must not stop the listing.
         """
         try:
             inner = folder.child(name)
-        except (FileNotFoundError, StorageError):
+        except FileNotFoundError:
+            return
+        except StorageError as error:
+            if name != _OF_THE_SYSTEM:
+                self.unopened.append(error)
             return
         with inner:
-            yield from self._walk(inner, f"{prefix}{name}/", depth + 1)
+            yield from self._walk(inner, f"{prefix}{name}/", depth + 1, known)
 
     def _name(self, folder: Folder, prefix: str, file: str) -> str | None:
         name = decode_path(prefix + file, self._suffix)
@@ -131,6 +219,8 @@ class ItemStore:
 
     def below(self, name: str) -> list[str]:
         """Return the names of the items in the folder of a name, without deeper ones."""
+        if name.count("/") == FOLDERS_LIMIT:
+            return []
         encoded = encode_name(f"{name}/x", self._suffix).split("/")[:-1]
         literal = name.split("/")
         folders = [encoded]
@@ -141,8 +231,8 @@ class ItemStore:
             # As in a listing, a folder that cannot be opened has no items.
             with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
                 prefix = "/".join((*parts, ""))
-                for _folder, names, _files in self._walk(there, prefix, _DEPTH_LIMIT):
-                    found.update(names)
+                for each in self._walk(there, prefix, FOLDERS_LIMIT + 1):
+                    found.update(each.names)
         return sorted(found)
 
     def path(self, name: str) -> str:
@@ -241,3 +331,8 @@ class ItemStore:
             except FileNotFoundError:
                 return
             parents.pop()
+
+
+def _encoded(files: list[str]) -> list[bytes]:
+    """Return names of files as system calls take them."""
+    return os.fsencode("\0".join(files)).split(b"\0") if files else []

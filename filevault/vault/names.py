@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _PART_LIMIT = 255  # bytes in a file name, on every file system that matters
 
+FOLDERS_LIMIT = 64
+"""The most folders of a name: what is deeper is not found in a vault, but would be stored there."""
+
 _ENCODED = '[%:\\\\*?"<>|\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]'
 _SEQUENCE = r"((?:%[0-9A-F]{2})+)"
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-\n"
@@ -40,15 +43,22 @@ def all_plain(texts: Sequence[str]) -> bool:
     )
 
 
-def plain_names(files: Sequence[str], suffix: str) -> list[str] | None:
+def plain_names(files: Sequence[bytes], suffix: str) -> list[str] | None:
     """Return the names of items from those of their files, if each certainly encodes to itself.
 
     None if one may not, or lacks the suffix; there may be thousands.
     """
-    lines = "\n".join(files) + "\n"
-    names = lines.replace(f"{suffix}\n", "\n").split("\n")[:-1]
-    if lines.count(f"{suffix}\n") == len(names) == len(files) and all_plain(names):
-        return names
+    end = suffix.encode() + b"\n"
+    lines = b"\n".join(files) + b"\n"
+    names = lines.replace(end, b"\n")
+    if (
+        lines.count(end) == names.count(b"\n") == len(files)  # no name has a line end
+        and not names.translate(None, _PLAIN)
+        and names[:1] not in (b"\n", b"-")
+        and b"\n\n" not in names
+        and b"\n-" not in names
+    ):
+        return names[:-1].decode("ascii").split("\n")
     return None
 
 
@@ -70,7 +80,10 @@ def _encode_part(part: str) -> str:
 
 
 def _refuse(name: str, reason: str) -> UsageError:
-    return UsageError(f"{printable(name, 200)!r} cannot be the name of an item: {reason}")
+    return UsageError(
+        f"{printable(name, 200)!r} cannot be the name of an item: {reason}",
+        hint="give another name",
+    )
 
 
 def _check(name: str) -> None:
@@ -87,6 +100,8 @@ def _check(name: str) -> None:
         raise _refuse(name, "it contains a NUL")
     if not all(name.split("/")):
         raise _refuse(name, "it is empty or has an empty part")
+    if name.count("/") > FOLDERS_LIMIT:
+        raise _refuse(name, f"it has more than {FOLDERS_LIMIT} folders")
 
 
 @lru_cache(maxsize=16)  # a walk over items encodes each name several times

@@ -1,7 +1,8 @@
 """The items in `trust.json`: what this machine last saw of each (`docs/format.md` §4, §9).
 
 Records only move forward: an older item, or a removed one that is back, changes nothing. Only
-`replace` lowers a generation, for an item that a person stores or accepts.
+`replace` lowers a generation, for an item that a person stores or accepts. An item of a shared
+store has no generation: there a reader records only what is in the file at that time.
 
 There may be very many, so the table of items has their JSON texts; that of the removed ones, which
 is bounded, has objects.
@@ -63,6 +64,11 @@ def text_of(path_name: str, seen: SeenItem) -> str:
     return dumps_member(path_name, entry)
 
 
+def digest_of(text: str) -> str:
+    """Return the digest in a text of `text_of`."""
+    return _item_of(text).sha256
+
+
 def _item_of(text: str) -> SeenItem:
     """Return the item of a text of `text_of`."""
     seen = _parsed(loads_member(text))
@@ -100,6 +106,17 @@ def record(content: dict[str, Any], path_name: str, text: str) -> None:
     known = seen_item(content, path_name)
     if known is None or not known.outdates(seen.generation, seen.sha256):
         replace(content, path_name, text)
+
+
+def record_account(content: dict[str, Any], path_name: str, text: str) -> None:
+    """Record the AWS account of an item's key, unless another key is recorded.
+
+    Of `text` only that key and the account count.
+    """
+    account = _item_of(text)
+    known = seen_item(content, path_name)
+    if known is not None and known.key_id == account.key_id:
+        replace(content, path_name, text_of(path_name, known._replace(account=account.account)))
 
 
 def replace(content: dict[str, Any], path_name: str, text: str) -> None:

@@ -43,11 +43,11 @@ def survey(vault: Vault) -> Survey:
     """Return all items, TOTP seeds too; nothing is decrypted.
 
     A damaged file is no error: any process that can write the vault's folder can create one.
-    Raises StorageError for a file that cannot be read.
+    Raises StorageError for a file or folder that cannot be read.
     """
     store = ItemStore(vault.folder, vault.backend.suffix)
     found, unreadable = [], []
-    for name in store.names():
+    for name in store.every_name():
         try:
             data = store.read(name)
             parsed = envelope.parse(data, f"item {printable(name)!r}")

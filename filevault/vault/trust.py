@@ -11,7 +11,7 @@ import contextlib
 
 from filevault.errors import DamagedError, FilevaultError, NewerFormatError
 from filevault.system.printable import printable
-from filevault.system.strict_json import dumps_with_texts, loads_with_texts
+from filevault.system.strict_json import dumps_with_texts, loads_with_texts, without_records
 from filevault.vault import seen_items
 from filevault.vault.pin import Pin
 
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
     from filevault.vault.seen_items import SeenItem
 
-    _ItemChange = Callable[[dict[str, Any], str, str], None]
+    IsStored = Callable[[str, str], bool]
+    """Return for the encoded name and the digest of an item whether its file still has that."""
+    _Change = tuple[Callable[[dict[str, Any], str, str], None], str, str, IsStored | None]
 
 _FILE = "trust.json"
 _LOCK = ".lock"
 _LIMIT = 64 << 20
+_LARGE = 4096  # bytes of a file whose items may be parsed later
 _FORMAT = "filevault/1"
 _TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
 _LISTS = ("recipients", "unfinished", "writing", "resealing")
@@ -36,40 +39,71 @@ _LISTS = ("recipients", "unfinished", "writing", "resealing")
 class Trust:
     """The content of `trust.json`; without a state directory it is empty and stays so.
 
-    With `remembers` False it is read and never written.
+    With `remembers` False it is read and never written. With `items_later`, what it says of the
+    items is parsed when it is asked for the first time: there may be thousands. `seen` may raise
+    DamagedError then.
     """
 
-    def __init__(self, state: Folder | None, *, remembers: bool = True) -> None:
+    def __init__(
+        self, state: Folder | None, *, remembers: bool = True, items_later: bool = False
+    ) -> None:
         self._state = state
         self._remembers = remembers
+        self._unparsed: bytes | None = None  # the file, until its items are parsed
         self._content: dict[str, Any] = {}
-        self._content = self._load()
-        self._batch: list[tuple[_ItemChange, str, str]] | None = None
+        self._content = self._load_without_items() if items_later else self._load()
+        self._batch: list[_Change] | None = None
 
     def reload(self) -> None:
         """Read the file again, with the changes of other processes; not inside a batch."""
         if self._batch is None:
-            self._content = self._load()
+            self._content, self._unparsed = self._load(), None
 
     def _load(self) -> dict[str, Any]:
-        return self._parse(self._read())
+        return self._present(*self._read())
 
-    def _read(self) -> bytes | None:
-        """Return the bytes of the file, None if there is none."""
-        if self._state is None:
-            return None
-        with contextlib.suppress(FileNotFoundError):
-            # A trust.json that another user owns is an error.
-            return self._state.read(_FILE, _LIMIT, own=True)
-        return None
-
-    def _parse(self, data: bytes | None) -> dict[str, Any]:
-        if self._state is None or data is None:
+    def _present(self, data: bytes | None, what: str) -> dict[str, Any]:
+        """Return what these bytes of the file say."""
+        if data is None:
             return {}
         # Writing what is known takes a tenth of the time of parsing it again.
-        if self._content and _dumps(self._content) == data:
+        if self._content and self._unparsed is None and _dumps(self._content) == data:
             return self._content
+        return self._parsed(data, what)
+
+    def _load_without_items(self) -> dict[str, Any]:
+        """Return what the file says, without its items if there are many."""
+        data, what = self._read()
+        if data is None:
+            return {}
+        rest = without_records(data, seen_items.ITEMS) if len(data) > _LARGE else None
+        if rest is not None:
+            with contextlib.suppress(FilevaultError):  # which is raised for the whole below
+                content = self._parsed(rest, what)
+                if seen_items.ITEMS not in content:
+                    self._unparsed = data
+                    return content
+        return self._parsed(data, what)
+
+    def _with_items(self) -> dict[str, Any]:
+        """Return the content, with the items. Raises DamagedError."""
+        if self._unparsed is not None and self._state is not None:
+            what = printable(self._state.join(_FILE))
+            self._content, self._unparsed = self._parsed(self._unparsed, what), None
+        return self._content
+
+    def _read(self) -> tuple[bytes | None, str]:
+        """Return the bytes of the file, None without one, and its path for messages."""
+        if self._state is None:
+            return None, ""
         what = printable(self._state.join(_FILE))
+        try:
+            # A trust.json that another user owns is an error.
+            return self._state.read(_FILE, _LIMIT, own=True), what
+        except FileNotFoundError:
+            return None, what
+
+    def _parsed(self, data: bytes, what: str) -> dict[str, Any]:
         try:
             content = loads_with_texts(data, what, seen_items.ITEMS)
         except DamagedError as error:
@@ -189,7 +223,7 @@ class Trust:
 
     def seen(self, path_name: str) -> SeenItem | None:
         """Return what was last seen of an item, by its encoded name."""
-        return seen_items.seen_item(self._content, path_name)
+        return seen_items.seen_item(self._with_items(), path_name)
 
     def removed(self, path_name: str) -> SeenItem | None:
         """Return the last state of an item that this machine removed, None if it did not."""
@@ -207,13 +241,13 @@ class Trust:
         from filevault.system.locks import locked
 
         with locked(self._state, _LOCK):
-            before = self._read()
-            content = _copy(self._parse(before) or {"format": _FORMAT})
+            before, what = self._read()
+            content = _copy(self._present(before, what) or {"format": _FORMAT})
             change(content)
             after = _dumps(content)
             if after != before:
                 self._state.write(_FILE, after)
-            self._content = content
+            self._content, self._unparsed = content, None
 
     def set_pin(self, pin: Pin) -> None:
         """Pin an identity; if it is another vault's, drop all records of the previous vault."""
@@ -272,13 +306,29 @@ class Trust:
         if slot != self.last_slot:
             self._update(lambda content: content.__setitem__("last_slot", slot))
 
-    def record_seen(self, path_name: str, seen: SeenItem) -> None:
-        """Record an item that was read, unless a later state is recorded."""
-        if self.seen(path_name) != seen:
-            self._record(seen_items.record, path_name, seen)
+    def record_seen(
+        self, path_name: str, seen: SeenItem, is_stored: IsStored | None = None
+    ) -> None:
+        """Record an item that was read, unless a later state is recorded.
 
-    def replace_seen(self, path_name: str, seen: SeenItem) -> None:
-        """Record an item that was stored or accepted, whatever was recorded of it."""
+        `is_stored` is called under the lock; None to record the item in any case.
+        """
+        if self.seen(path_name) != seen:
+            self._record(seen_items.record, path_name, seen, is_stored)
+
+    def record_account(self, path_name: str, key_id: str, account: str) -> None:
+        """Record the AWS account of an item's key, unless another key is recorded."""
+        seen = self.seen(path_name)
+        if seen is not None and seen.key_id == key_id and seen.account != account:
+            self._record(seen_items.record_account, path_name, seen._replace(account=account))
+
+    def replace_seen(
+        self, path_name: str, seen: SeenItem, is_stored: IsStored | None = None
+    ) -> None:
+        """Record an item that was stored or accepted, whatever was recorded of it.
+
+        `is_stored` is that of `record_seen`.
+        """
         known, tombstone = self.seen(path_name), self.removed(path_name)
         if known == seen and tombstone is None:
             return
@@ -288,7 +338,7 @@ class Trust:
         )
         # Until the end of a batch another process may store the item again, or remove it.
         change = seen_items.replace if lowers or self._batch is None else seen_items.record
-        self._record(change, path_name, seen)
+        self._record(change, path_name, seen, is_stored)
 
     def record_removed(self, path_name: str, last: SeenItem) -> None:
         """Record that an item is removed on purpose; `last` is its last state."""
@@ -303,7 +353,7 @@ class Trust:
         if self._batch is not None:
             yield
             return
-        changes: list[tuple[_ItemChange, str, str]] = []
+        changes: list[_Change] = []
         self._batch = changes
         try:
             yield
@@ -317,15 +367,23 @@ class Trust:
                     raise
                 failed(error)
 
-    def _record(self, change: _ItemChange, path_name: str, seen: SeenItem) -> None:
+    def _record(
+        self,
+        change: Callable[[dict[str, Any], str, str], None],
+        path_name: str,
+        seen: SeenItem,
+        is_stored: IsStored | None = None,
+    ) -> None:
+        """Apply a change to an item that is still as it was, or add it to the batch."""
         if self._state is None or not self._remembers:
             return
-        text = seen_items.text_of(path_name, seen)
+        # As text: there may be very many.
+        changes = [(change, path_name, seen_items.text_of(path_name, seen), is_stored)]
         if self._batch is None:
-            self._update(lambda content: change(content, path_name, text))
+            self._update(lambda content: _apply(changes, content))
         else:
-            self._batch.append((change, path_name, text))
-            change(self._content, path_name, text)
+            self._batch += changes
+            _apply(changes, self._with_items())
 
 
 def _dumps(content: Mapping[str, Any]) -> bytes:
@@ -337,6 +395,7 @@ def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: {**each} if isinstance(each, dict) else each for key, each in content.items()}
 
 
-def _apply(changes: Sequence[tuple[_ItemChange, str, str]], content: dict[str, Any]) -> None:
-    for change, path_name, text in changes:
-        change(content, path_name, text)
+def _apply(changes: Sequence[_Change], content: dict[str, Any]) -> None:
+    for change, path_name, text, is_stored in changes:
+        if is_stored is None or is_stored(path_name, seen_items.digest_of(text)):
+            change(content, path_name, text)

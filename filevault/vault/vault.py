@@ -25,7 +25,7 @@ from filevault.system.printable import printable
 from filevault.system.times import format_time, parse_time
 from filevault.vault.item_store import ItemStore
 from filevault.vault.lookup import ItemFiles, ItemLookup, is_seed
-from filevault.vault.names import encode_name
+from filevault.vault.names import decode_path, encode_name
 from filevault.vault.seen_items import SeenItem
 
 TYPE_CHECKING = False
@@ -112,7 +112,7 @@ class Vault:
         """Records items that are read or written."""
         from filevault.vault.item_memory import ItemMemory
 
-        return ItemMemory(self.trust, self._notice)
+        return ItemMemory(self.trust, self._notice, self._is_stored)
 
     @cached_property
     def rollbacks(self) -> RollbackCheck:
@@ -137,7 +137,10 @@ class Vault:
     def recipients_backend(self) -> RecipientsBackend:
         """The backend of a vault for recipients. Raises UsageError for another vault."""
         if self.backend.family == SEALED:
-            raise UsageError(f"the vault is a {self.backend.name} vault, which has no recipients")
+            raise UsageError(
+                f"the vault is a {self.backend.name} vault, which has no recipients",
+                hint="filevault slot changes what opens it",
+            )
         return self.backend
 
     def names(self) -> list[str]:
@@ -202,6 +205,26 @@ class Vault:
         """Return SHA-256 of an item's file as hex; it is not decrypted."""
         return self.read_files(name).digest
 
+    def _is_stored(self, path_name: str, digest: str) -> bool:
+        """Return whether the files of an item, by its encoded name, have a digest."""
+        name = decode_path(path_name + self.backend.suffix, self.backend.suffix)
+        try:
+            return name is not None and self.item_digest(name) == digest
+        except FilevaultError:
+            return False
+
+    def has_changed(self, name: str, digest: str) -> bool:
+        """Return whether another process has stored or recorded an item since it was read here.
+
+        `digest` is that of the files that were read. The records of other processes are read.
+        Raises as `read_files`, DamagedError.
+        """
+        path_name = self.path_name(name)
+        before = self.trust.seen(path_name), self.trust.removed(path_name)
+        self.trust.reload()
+        after = self.trust.seen(path_name), self.trust.removed(path_name)
+        return before != after or self.item_digest(name) != digest
+
     def plaintext(self, name: str) -> bytes:
         """Return an item's plaintext, after the checks for swaps and rollbacks.
 
@@ -248,7 +271,14 @@ class Vault:
 
         digest, plaintext = self.open_item(name)
         item = parse(plaintext, f"item {printable(name)!r}")
-        self.check_item(name, item, digest, ask_account)
+        try:
+            self.check_item(name, item, digest, ask_account)
+        except FilevaultError:
+            if not self.has_changed(name, digest):
+                raise
+            digest, plaintext = self.open_item(name)
+            item = parse(plaintext, f"item {printable(name)!r}")
+            self.check_item(name, item, digest, ask_account)
         return item
 
     def check_item(
@@ -360,6 +390,8 @@ class Vault:
         if not self.is_sealed and not is_seed(name):
             from filevault.vault.item import parse
 
+            with contextlib.suppress(FilevaultError):
+                self.trust.reload()  # another process may have recorded the key's account since
             item = parse(text, "the new item")
             seen = self.accounts.written(path_name, item, seen.sha256)._replace(
                 created=created, created_from=created_from
@@ -406,6 +438,8 @@ class Vault:
         subject and belong to the same commit. Raises ItemNotFoundError, StorageError or
         NotCommittedError.
         """
+        with contextlib.suppress(FilevaultError):
+            self.trust.reload()  # another process may have stored it since
         names = self.lookup.all_of(name)
         paths = [self.path(each) for each in names]
         path_name, last = self.path_name(name), self._last_state(name)
@@ -418,7 +452,7 @@ class Vault:
                 self.items.remove(each)
         except FilevaultError:
             if before is not None:
-                self.memory.record_written(path_name, before)
+                self.memory.restore(path_name, before)
             raise
         self._commit([*paths, *map(self.path, also)], subject)
 

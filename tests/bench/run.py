@@ -135,6 +135,7 @@ def rows(
         Row("exec, cached, through the agent", EXEC, in_agent, 1.7, 1.4),
         Row("export --format json, cached, unlocked", EXPORT, unlocked, 1.5, 1.25),
         Row("exec, cached, key file, 30 profiles", EXEC, keyed, 3.5, 3.2),
+        Row("the same, without the hot lane", EXEC, {**keyed, "FILEVAULT_NO_LANE": "1"}),
         Row("list, 1,000 items and profiles", ("list",), large, 4.0, 3.0),
         Row("list, 10,000 items, 1,000 sessions", ("list",), huge, 8.0, 6.0),
         Row("exec, cached, passphrase variable", EXEC, by_passphrase, counted=False),

@@ -199,6 +199,30 @@ TRAPS = {
         {CONFIG: "[profile r]\nsource_profile = absent\nrole_arn = arn:aws:iam::1:role/r\n"},
         status=3,
     ),
+    "a role with nothing to assume it with": Trap(
+        "profile",
+        "to assume the role with",
+        {CONFIG: "[profile r]\nrole_arn = arn:aws:iam::123456789012:role/r\n"},
+        status=3,
+    ),
+    "a role that STS refuses": Trap(
+        "profile",
+        "role_session_name",
+        {
+            CONFIG: "[profile r]\nsource_profile = one\nrole_session_name = one-%\n"
+            "role_arn = arn:aws:iam::123456789012:role/r\n"
+        },
+        status=3,
+    ),
+    "a duration that STS refuses": Trap(
+        "profile",
+        "asks for 1m40s",
+        {
+            CONFIG: "[profile r]\nsource_profile = one\nduration_seconds = 100\n"
+            "role_arn = arn:aws:iam::123456789012:role/r\n"
+        },
+        status=3,
+    ),
     "a comment in a value": Trap(
         "profile", "region", {CONFIG: "[profile r]\nregion = eu-west-1 # here\n"}, status=3
     ),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +99,28 @@ def test_a_sessions_environment_is_the_parents_with_nothing_else_changed(plain: 
     from tests.fakes.clock import iso
 
     assert expiration == iso(session.expiration)
+
+
+@pytest.mark.parametrize("given", [{}, {"LC_CTYPE": "C.UTF-8"}, {"LC_ALL": "C"}])
+def test_the_locale_that_python_gives_itself_is_not_inherited(
+    tmp_path: Path, given: dict[str, str]
+) -> None:
+    """As cron and systemd start it: without a locale."""
+    key = '{"Version": 1, "AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "x"}'
+    config = tmp_path / "config"
+    config.write_text(f"[profile p]\ncredential_process = echo '{key}'\n")
+    env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "AWS_CONFIG_FILE": str(config), **given}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "filevault", "exec", "p", "--", "/usr/bin/env"],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert {name: value for name, value in found.items() if name.startswith("L")} == given
 
 
 def test_a_long_term_keys_environment_has_no_token_and_no_expiry(ready: AwsMachine) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import error
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.damage import flip
+from tests.worlds.machine import PROGRAM
 
 
 def usage(scene: AwsMachine) -> None:
@@ -82,3 +83,15 @@ def test_each_failure_has_its_status(
     executed = plain.machine.run("exec", "admin", "--", "true")
     assert (executed.status, executed.out) == (125, "")
     assert executed.err.splitlines()[0].startswith("filevault: error: ")
+
+
+def test_a_limit_of_open_files_is_named_and_no_bug(plain: AwsMachine) -> None:
+    plain.role.require_mfa = False
+    failed = 0
+    for limit in range(6, 14, 2):
+        plain.machine.launcher = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *PROGRAM)
+        result = plain.machine.run("export", "admin", "--no-cache")
+        assert (result.status == 0) or (result.status == 7 and "files" in result.err), result
+        assert "bug in filevault" not in result.err, result
+        failed += result.status == 7
+    assert failed

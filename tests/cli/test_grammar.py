@@ -72,7 +72,10 @@ def test_the_type_checker_sees_every_command() -> None:
 def test_every_command_tells_its_options(machine: Machine, command: str) -> None:
     result = machine.run(command, "--help")
     assert (result.status, result.err) == (0, "")
-    assert result.out.startswith("usage: filevault ")
+    first, blank, _ = result.out.split("\n", 2)
+    assert first.startswith("usage: filevault ")
+    assert not blank
+    assert len(first) <= 80
     for option in GLOBAL:
         assert option in result.out
     assert machine.run("--help", command) == machine.run(command, "-h") == result

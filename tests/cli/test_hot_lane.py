@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac as stdlib_hmac
 import importlib
-import itertools
 import json
 import os
 import posix
@@ -32,7 +30,6 @@ from filevault.cli.parser import find_command
 from filevault.config import aws_variables, overrides, settings
 from filevault.config.settings import SETTINGS
 from filevault.errors import UsageError
-from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
 from filevault.keycache.agent_folders import agent_folders
 from filevault.keycache.cache import KeyCache
@@ -49,6 +46,14 @@ from tests.fakes import FakeAws
 from tests.fakes.identity_center import START_URL
 from tests.worlds.agent import short_folder
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
+from tests.worlds.hot_lane_changes import (
+    ALL_LINES,
+    CHANGES,
+    cases,
+    check_miss,
+    check_same,
+    copy_over,
+)
 from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import Machine
 
@@ -84,49 +89,6 @@ def agent_lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotLane]:
 
 
 # The same as the normal path
-
-OPTIONS: tuple[tuple[tuple[str, ...], ...], ...] = (
-    ((), ("--region", "eu-central-1"), ("--region=us-east-1",)),
-    ((), ("--min-ttl", "20m")),
-    ((), ("--strict",)),
-    ((), ("--prompt", "none")),
-)
-ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
-    {},
-    {"AWS_PROFILE": "other", "AWS_DEFAULT_REGION": "eu-west-3", "UNRELATED": "x"},
-    {
-        "AWS_ACCESS_KEY_ID": "AKIA" + "A" * 16,
-        "AWS_SECRET_ACCESS_KEY": "s" * 40,
-        "FILEVAULT_SET": "AWS_REGION=eu-west-1",
-        "AWS_REGION": "eu-west-1",
-        "AWS_EMPTY": "",
-    },
-    {"FILEVAULT_PASSPHRASE": "not the passphrase", "FILEVAULT_KEY_FILE": "/no/such/file"},
-)
-
-
-def command_lines() -> Iterator[tuple[tuple[str, ...], dict[str, str | None]]]:
-    for chosen in itertools.product(*OPTIONS):
-        own = tuple(itertools.chain(*chosen))
-        for number, env in enumerate(ENVIRONMENTS):
-            yield ("exec", *own, "admin", "--", "/usr/bin/env"), env
-            yield (*own[:2], "exec", "work", *own[2:], "env", "-0"), env
-            form = FORMATS[(len(own) + number) % len(FORMATS)]
-            yield ("export", "admin", *own, "--format", form), env
-            yield ("exec", "-j", *own, "admin"), env
-
-
-ALL_LINES = list(command_lines())
-
-
-def check_same(lane: HotLane, words: tuple[str, ...], env: dict[str, str | None]) -> None:
-    normal = lane.run(words, env, lane=False)
-    if normal.path.startswith("exit") and normal.path != "exit 0":
-        lane.run(words, env)
-        assert isinstance(lane.ask(words, env), str)
-        return
-    lane.cached(words, env)
-    assert lane.ask(words, env) == normal
 
 
 @pytest.mark.parametrize("number", range(0, len(ALL_LINES), 19))
@@ -270,146 +232,6 @@ def test_a_hit_writes_nothing(lane: HotLane) -> None:
 # Witnesses
 
 
-def back(path: Path, text: bytes) -> None:
-    """Change a file's bytes and put back its times."""
-    before = path.stat()
-    path.write_bytes(text)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def copy_over(path: Path) -> None:
-    new = path.with_name(".new")
-    shutil.copy2(path, new)
-    new.rename(path)
-
-
-def other_link(path: Path) -> None:
-    target = path.readlink()
-    path.unlink()
-    path.symlink_to(f"./{target}")
-
-
-def another_folder(path: Path) -> None:
-    aside = path.with_name(path.name + ".aside")
-    path.rename(aside)
-    shutil.copytree(aside, path, symlinks=True)
-
-
-def file_in_place(path: Path) -> None:
-    path.unlink()
-    path.write_bytes(b"")
-
-
-def one_moment(path: Path) -> None:
-    (path / ".more").mkdir()
-    (path / ".more").rmdir()
-
-
-def back_again(path: Path) -> None:
-    """Undo `another_folder`."""
-    shutil.rmtree(path)
-    path.with_name(path.name + ".aside").rename(path)
-
-
-Change = tuple[Callable[[Path], object], Callable[[Path], object]]
-NONE: Callable[[Path], object] = lambda _path: None  # noqa: E731 - a row of the table
-CHANGES: dict[str, dict[str, Change]] = {
-    "file": {
-        "other bytes of the same size": (
-            lambda path: back(path, bytes(path.stat().st_size)),
-            NONE,
-        ),
-        "the same bytes again": (lambda path: path.write_bytes(path.read_bytes()), NONE),
-        "more bytes": (lambda path: back(path, path.read_bytes() + b"\n"), NONE),
-        "a copy renamed over it": (copy_over, NONE),
-        "another mode": (lambda path: path.chmod(0o640), NONE),
-        "another group": (lambda path: os.chown(path, -1, 12345), NONE),
-        "gone": (lambda path: path.unlink(), NONE),
-        "other times": (lambda path: os.utime(path, ns=(0, 0)), NONE),
-    },
-    "link": {
-        "another target": (other_link, NONE),
-        "gone": (lambda path: path.unlink(), NONE),
-        "a file in its place": (file_in_place, NONE),
-    },
-    "list": {
-        "one more entry": (
-            lambda path: (path / ".more").write_bytes(b""),
-            lambda path: (path / ".more").unlink(),
-        ),
-        "an entry and gone": (one_moment, NONE),
-    },
-    "folder": {
-        "another mode": (lambda path: path.chmod(0o711), NONE),
-        "another group": (lambda path: os.chown(path, -1, 12345), NONE),
-        "a copy in its place": (another_folder, back_again),
-        "gone": (
-            lambda path: path.rename(path.with_name(path.name + ".gone")),
-            lambda path: path.with_name(path.name + ".gone").rename(path),
-        ),
-    },
-    "nothing": {
-        "a file": (lambda path: path.write_bytes(b""), lambda path: path.unlink()),
-        "a folder": (lambda path: path.mkdir(), lambda path: path.rmdir()),
-        "a link that leads nowhere": (
-            lambda path: path.symlink_to("nowhere"),
-            lambda path: path.unlink(),
-        ),
-    },
-}
-
-
-def kind_of(line: str, path: Path) -> str:
-    if line[0] == "A":
-        return "nothing"
-    if line[0] == "D":
-        return "folder"
-    return "link" if path.is_symlink() else "list" if path.is_dir() else "file"
-
-
-def cases(lane: HotLane) -> list[tuple[Path, str, str]]:
-    """Return each witness below the home, with each change of its kind."""
-    found = []
-    for line in lane.witnesses:
-        path = Path(line[line.index("/") :])
-        if line[0] == "W" or lane.machine.home not in path.parents:
-            continue
-        kind = kind_of(line, path)
-        found += [(path, kind, change) for change in CHANGES[kind]]
-    return found
-
-
-@contextlib.contextmanager
-def as_it_was(path: Path) -> Iterator[None]:
-    """Put back a file or link, and mode and group of a folder."""
-    link = path.readlink() if path.is_symlink() else None
-    exists = os.path.lexists(path)
-    data = path.read_bytes() if path.is_file() and link is None else None
-    info = path.lstat() if exists else None
-    yield
-    if link is not None:
-        path.unlink(missing_ok=True)
-        path.symlink_to(link)
-    elif info is not None:
-        if data is not None:
-            path.unlink(missing_ok=True)
-            path.write_bytes(data)
-        os.chown(path, info.st_uid, info.st_gid)
-        path.chmod(info.st_mode & 0o7777)
-
-
-def check_miss(lane: HotLane, case: tuple[Path, str, str], words: tuple[str, ...] = EXEC) -> None:
-    path, kind, change = case
-    lane.cached(words)
-    do, undo = CHANGES[kind][change]
-    with as_it_was(path):
-        time.sleep(0.011)  # the times of files advance in steps of up to 10 ms
-        do(path)
-        found = lane.ask(words)
-        undo(path)
-    assert isinstance(found, str), case
-
-
 def test_every_kind_of_change_of_a_witness_is_a_miss(lane: HotLane) -> None:
     lane.cached()
     every = cases(lane)
@@ -497,12 +319,13 @@ def test_only_a_source_that_declares_its_inputs_is_in_the_lane() -> None:
     assert declared == {"stored", "sso", "login-session"}
 
 
+@pytest.mark.parametrize("place", ["kernel", ""])
 def test_a_role_of_identity_center_is_in_the_lane_until_its_user_signs_out(
-    tmp_path: Path, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     aws.sso.assign("111122223333", "prod", "Admin")
     aws.sso.confirm_after = 1
-    lane = HotLane(tmp_path / "home", aws, monkeypatch)
+    lane = HotLane(tmp_path / "home", aws, monkeypatch, place)
     try:
         with lane.machine.config.open("a") as config:
             config.write(
@@ -616,6 +439,7 @@ WORDS = (
         "--vault",
         "/v",
         "--vault=/v",
+        *("--key-file", "/k", "--key-file=/other"),
         "--prefix",
         "p",
         "--prompt",
@@ -628,8 +452,8 @@ WORDS = (
 )
 
 
-def normal_split(words: list[str]) -> tuple[str | None, list[str]] | None:
-    """Return the profile and the program of a command line, None if it is refused."""
+def normal_split(words: list[str]) -> tuple[str | None, list[str], str | None] | None:
+    """Return profile, program and key file of a command line, None if it is refused."""
     index = find_command(words)
     if index is None or words[index] not in COMMANDS:
         return None
@@ -637,7 +461,7 @@ def normal_split(words: list[str]) -> tuple[str | None, list[str]] | None:
         namespace = CommandLine(words, index).parse()
     except UsageError:
         return None
-    return namespace.profile, namespace.command
+    return namespace.profile, namespace.command, namespace.key_file
 
 
 def test_the_lane_splits_every_command_line_as_the_normal_path_does() -> None:
@@ -648,7 +472,7 @@ def test_the_lane_splits_every_command_line_as_the_normal_path_does() -> None:
         words = ["exec", *chosen.choices(WORDS, k=chosen.randint(1, 6))]
         chosen.shuffle(words)
         try:
-            name, own, program, _debug = question._split(words)
+            name, own, program, key_file, _debug = question._split(words)
         except question.MissError:
             continue
         normal = normal_split(words)
@@ -658,6 +482,7 @@ def test_the_lane_splits_every_command_line_as_the_normal_path_does() -> None:
         assert (program or []) == normal[1], words
         assert normal[0] is None or normal[0] in own, words
         assert name == words[find_command(words) or 0]
+        assert key_file == (normal[2] or ""), words
     assert both > 20
 
 

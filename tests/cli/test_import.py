@@ -45,9 +45,8 @@ SESSION = (
     f"aws_access_key_id = {EXAMPLE_SESSION_ID}\naws_secret_access_key = {'x' * 40}\n"
     "aws_session_token = t\n"
 )
-CREDENTIALS = (
-    f"# mine\n[one]\n{pair(ONE)}region = eu-west-1\n\n[two-long-term]\n{pair(TWO)}[two]\n{SESSION}"
-)
+LONG_TERM = f"[two-long-term]\n{pair(TWO)}"
+CREDENTIALS = f"# mine\n[one]\n{pair(ONE)}region = eu-west-1\n\n{LONG_TERM}[two]\n{SESSION}"
 
 
 class Source(NamedTuple):
@@ -310,7 +309,7 @@ def test_every_other_byte_of_the_file_stays_and_a_link_stays_a_link(
     assert run(file_keeper, "import", "--yes", "--remove-source").status == 0
     assert link.is_symlink()
     assert target.stat().st_mode & 0o777 == 0o640
-    expected = CREDENTIALS.replace(pair(ONE), "").replace(pair(TWO), "").replace("\n", "\r\n")
+    expected = CREDENTIALS.replace(pair(ONE), "").replace(LONG_TERM, "").replace("\n", "\r\n")
     assert target.read_bytes() == expected.encode()
     assert [path.name for path in target.parent.iterdir()] == ["credentials"]
 
@@ -493,7 +492,7 @@ def test_a_skipped_key_stays_in_the_file(file_keeper: BackendMachine) -> None:
     )  # fmt: skip
     assert run(file_keeper, "import", "--yes", "--remove-source").status == 12
     left = (machine.home / ".aws/credentials").read_text()
-    assert left == CREDENTIALS.replace(pair(TWO), "")
+    assert left == CREDENTIALS.replace(LONG_TERM, "")
 
 
 def test_the_same_key_under_another_name_stays_in_the_file(file_keeper: BackendMachine) -> None:
@@ -502,8 +501,25 @@ def test_the_same_key_under_another_name_stays_in_the_file(file_keeper: BackendM
     clear.write_text(f"[a]\n{pair(ONE)}[b]\n{pair(ONE)}")
     done = run(file_keeper, "import", "--yes", "--only", "a", "--remove-source")
     assert done.status == 0
-    assert clear.read_text() == f"[a]\n[b]\n{pair(ONE)}"
+    assert clear.read_text() == f"[b]\n{pair(ONE)}"
     assert f"{clear} still has the secret" in done.err
+
+
+@pytest.mark.parametrize("source", [(), (".aws/credentials",), (".aws/config",)])
+def test_a_credentials_file_with_nothing_else_goes_and_the_config_keeps_its_profiles(
+    file_keeper: BackendMachine, source: tuple[str, ...]
+) -> None:
+    machine = file_keeper.machine
+    credentials, config = machine.home / ".aws/credentials", machine.home / ".aws/config"
+    machine.write_config(f"[default]\n{pair(ONE)}[profile other]\nregion = eu-west-1\n")
+    credentials.write_text(f"\n[two]\n{pair(TWO)}\n")
+    words = [str(machine.home / each) for each in source]
+    assert run(file_keeper, "import", *words, "--yes", "--remove-source").status == 0
+    if source != (".aws/config",):
+        assert not credentials.exists()
+    if source != (".aws/credentials",):
+        expected = "[default]\n[profile other]\nregion = eu-west-1\n"
+        assert config.read_text().removesuffix("\n[profile two]\n") == expected
 
 
 def test_a_replaced_item_keeps_its_other_lines(file_keeper: BackendMachine) -> None:

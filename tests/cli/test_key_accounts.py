@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from filevault.credentials import account_of
+from filevault.vault.vault import Vault
 from tests.fakes import FakeAws, User
 from tests.samples import EXAMPLE_ID
 from tests.worlds.machine import Machine
@@ -118,6 +119,56 @@ def test_another_key_in_the_place_of_one(machine: Machine, aws: FakeAws, case: A
         assert store.remembered()["account"] == store.jon.account
     run(*NO_CALL, "--strict")
     run(*CALL, "--strict")
+
+
+@pytest.mark.parametrize(
+    ("learned", "words", "when"),
+    [
+        *(
+            (learned, words, when)
+            for learned in (True, False)
+            for words in (NO_CALL, ("verify",), ("verify", "--online"), CALL)
+            for when in ("read_files", "decrypt")
+        ),
+        (False, CALL, "record_account"),
+    ],
+)
+def test_a_rotation_meanwhile_is_no_alarm_and_what_it_recorded_stays(
+    machine: Machine,
+    aws: FakeAws,
+    monkeypatch: pytest.MonkeyPatch,
+    learned: bool,
+    words: tuple[str, ...],
+    when: str,
+) -> None:
+    """Another process rotates the key of an item while a slow one is about to do `when`."""
+    store = SharedAgeVault(machine, aws, "old")
+    if learned:
+        store.scene.run(*CALL)
+    rotated: list[str] = []
+    slow = getattr(Vault, when)
+
+    def rotate() -> None:
+        if not rotated:
+            rotated.append(store.jon.access_key_id)
+            machine.ok("rotate", "jon")
+
+    def called(*args: Any) -> Any:
+        if when != "decrypt":
+            rotate()
+        result = slow(*args)
+        rotate()
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Vault, when, called)
+        ended = store.scene.run(*words, "--strict")
+    assert rotated
+    assert "warning" not in ended.err
+    (key,) = store.jon.keys.values()
+    assert store.remembered()["key_id"] == key.access_key_id
+    assert store.scene.run("verify", "--strict").err == ""
+    store.scene.run(*NO_CALL, "--strict")
 
 
 def test_an_account_is_asked_for_once(machine: Machine, aws: FakeAws) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_login import HOME, leaks
-from tests.conditions.other_user import needs_root
+from tests.conditions.other_user import NOBODY, needs_root
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.machine import ProcessResult
 
@@ -140,6 +140,18 @@ def test_where_the_opener_fails_the_link_is_printed(browser: RecordingBrowser) -
     assert result.out.startswith(f"{browser.scene.aws.url}/federation?Action=login&")
     assert result.err == "filevault: warning: xdg-open failed with status 3\n"
     assert "SigninToken" not in browser.seen()
+
+
+@needs_root
+def test_root_lets_no_other_user_choose_the_browser(browser: RecordingBrowser) -> None:
+    """xdg-open runs what desktop files in the home directory name."""
+    browser.does("get(sys.argv[1])\n")
+    os.chown(browser.scene.machine.home, NOBODY, NOBODY)
+    result = browser.scene.machine.run("login", "admin")
+    assert result.status == 0
+    assert result.out.startswith(f"{browser.scene.aws.url}/federation?Action=login&")
+    assert f"xdg-open is not run: {str(browser.scene.machine.home)!r} belongs to" in result.err
+    assert not browser.record.exists()
 
 
 def test_browser_names_the_browsers_display_or_not(browser: RecordingBrowser) -> None:

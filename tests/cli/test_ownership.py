@@ -365,11 +365,11 @@ def test_root_imports_nothing_that_another_user_chose_for_it(theirs: Machine) ->
     assert own.read_text() == section
     assert not list(theirs.vault.glob("*.fv"))
     link.unlink()
-    link.write_text(section)
+    link.write_text(f"{section}region = eu-west-1\n")
     os.chown(link, APP, TEAM)
     ended = inside.run(*words)
     assert ended.status == 0, ended
-    assert SECRET not in link.read_text()
+    assert link.read_text() == "[work]\nregion = eu-west-1\n"
     assert_all_theirs(theirs)
 
 

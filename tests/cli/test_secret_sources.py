@@ -218,6 +218,18 @@ def test_a_file_that_gives_nothing_is_told(sources: TwoSecrets, name: str, why: 
     assert why.format(path) in result.err
 
 
+def test_a_variable_that_a_ci_system_left_empty_is_told(sources: TwoSecrets) -> None:
+    for name in ("FILEVAULT_KEY", "FILEVAULT_PASSPHRASE"):
+        result = sources.run(**{name: ""})
+        assert result.status == 5
+        assert f"from {name} is empty" in result.err
+        assert "CI systems give the empty value" in result.err
+    result = sources.run(FILEVAULT_KEY="ssh-ed25519 AAAA")
+    assert result.status == 5
+    assert "the one line of the file that --new-key-file wrote" in result.err
+    assert "AAAA" not in result.err
+
+
 def test_a_process_substitution_serves(sources: TwoSecrets) -> None:
     machine = sources.machine
     machine.launcher = (

@@ -26,6 +26,7 @@ from tests.conditions.other_user import NOBODY, as_user, needs_root
 from tests.conditions.two_machines import two_machines
 from tests.interop.recorder import Recorder
 from tests.worlds.aws_machine import REGION, AwsMachine
+from tests.worlds.machine import PROGRAM
 from tests.worlds.serving_process import TIMEOUT, children, has_ended
 from tests.worlds.standing_server import StandingServer
 
@@ -247,6 +248,17 @@ def test_without_a_folder_for_the_token_a_file_must_be_named(ready: AwsMachine) 
     with StandingServer(ready.machine, "--token-file", str(path), "admin") as server:
         assert server.files == {"admin": path}
         assert server.get("admin").status == 200
+
+
+def test_a_profile_whose_name_is_too_long_for_a_token_file_is_refused(ready: AwsMachine) -> None:
+    name = "é" * 100  # each letter takes six bytes in the name of the file
+    config = ready.machine.config.read_text()
+    role = f"[profile {name}]\nrole_arn = {ready.role.arn}\nsource_profile = jonsmith\n"
+    ready.machine.write_config(f"{config}{role}region = {REGION}\n")
+    ran = ready.machine.run("serve", "--lazy", name, env=RUN)
+    assert (ran.status, "--token-file" in ran.err) == (2, True), ran
+    ran = ready.machine.run("serve", "--lazy", "admin", "--token-file", "x" * 256, env=RUN)
+    assert (ran.status, "file name too long" in ran.err) == (7, True), ran
 
 
 def test_a_file_that_is_no_token_is_not_overwritten(ready: AwsMachine) -> None:
@@ -508,6 +520,18 @@ def test_the_state_of_a_server_passes_through_a_pipe(profiles: int, *, fits: boo
         else:
             with pytest.raises(UsageError, match="2000 profiles are too many for one server"):
                 state.word()
+
+
+def test_more_clients_than_it_may_have_files_keep_no_other_out(ready: AwsMachine) -> None:
+    """Each user of the machine can connect, and the limit of a service may be low."""
+    ready.machine.launcher = ("sh", "-c", 'ulimit -n 44; exec "$@"', "sh", *PROGRAM)
+    with StandingServer(ready.machine, "admin") as server, contextlib.ExitStack() as clients:
+        port = urlsplit(server.uri).port
+        for _ in range(60):
+            client = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+            clients.enter_context(client)
+        assert server.get("admin").status == 200
+        assert server.end() == (0, "")
 
 
 def test_a_request_at_the_end_is_still_answered(ready: AwsMachine) -> None:

@@ -49,6 +49,7 @@ class Desk:
         state = home / "state"
         state.mkdir(parents=True)
         self.printed: list[str] = []
+        self.dropped: list[str] = []
         self.variables: dict[str, str] = {}
         self.store = TokenStore(
             Folder.open(str(state)),
@@ -68,7 +69,7 @@ class Desk:
         target = LoginTarget("work", True, self.user if user == "" else user, region, None)
         context: Any = _Context(self)
         typed: Context = context
-        return adopt_login.adopt(target, self.store, typed)
+        return adopt_login.adopt(target, self.store, typed, self.dropped.append)
 
     def kept(self) -> LoginRecord | None:
         found = self.store.read(record_name(self.user))
@@ -99,6 +100,7 @@ def test_a_file_in_either_form_of_key_is_taken_over_and_deleted(desk: Desk, sec1
     path = desk.write(sec1=sec1)
     assert ("BEGIN EC PRIVATE KEY" if sec1 else "BEGIN PRIVATE KEY") in path.read_text()
     assert desk.adopt() == desk.login == desk.kept()
+    assert desk.dropped == [desk.user]
     assert not path.exists()
     assert desk.printed == [f"Deleted {path}, whose tokens were not encrypted."]
     renewed = desk.signing.requester.refresh(desk.login.refresh_token)

@@ -89,6 +89,7 @@ def test_what_is_like_nothing_is_not_guessed(inside: InProcess) -> None:
         ("--pass-cmd", "runs gpg and age itself"),
         ("--assume-role-ttl", "AWS_ASSUME_ROLE_TTL"),
         ("--session-ttl", "AWS_SESSION_TOKEN_TTL"),
+        ("--parallel-safe", "leave it out"),
     ],
 )
 @pytest.mark.parametrize("command", ["list", "exec"])
@@ -127,6 +128,13 @@ def test_no_option_of_ours_is_called_aws_vaults() -> None:
         ("--keychain", 2, "--keychain is an option of AWS Vault", "--backend"),
         ("--vualt", 2, "no option '--vualt'", "did you mean --vault?"),
         ("status work", 2, "unexpected argument: work", "filevault status --help"),
+        ("show work", 2, "no command 'show'", "did you mean export? filevault --help"),
+        ("get work", 2, "no command 'get'", "did you mean export? filevault --help"),
+        ("assume work", 2, "no command 'assume'", "did you mean exec? filevault --help"),
+        ("migrate-backend", 2, "no command 'migrate-backend'", "did you mean migrate?"),
+        ("logout work", 2, "no command 'logout'", "did you mean sso logout?"),
+        ("exec --stdout work", 125, "no option '--stdout'", "AWS_VAULT_DEVICE_CODE=1"),
+        ("export --stdout work", 2, "no option '--stdout'", "AWS_VAULT_DEVICE_CODE=1"),
     ],
 )
 def test_other_words_that_are_not_known(
@@ -160,6 +168,31 @@ def test_a_forgotten_pair_of_dashes_is_told(
     ended = InProcess(env | ({"AWS_PROFILE": "work"} if profile else {})).run(*line.split())
     _error, hint = refused(ended, 125)
     assert f"filevault {written}" in hint
+
+
+def test_a_profile_in_the_place_of_a_command_is_told_how_to_use_it(tmp_path: Path) -> None:
+    """Neither a config that cannot be read nor a missing vault hides the error."""
+    inside = InProcess({"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+    (tmp_path / ".aws").mkdir()
+    config = tmp_path / ".aws/config"
+    config.write_text('[profile prod]\nregion = eu-west-1\n[profile "a b"]\n[profile lsit]\n')
+    assert refused(inside.run("prod", "ls")) == (
+        "there is no command 'prod'",
+        "for the profile of that name: filevault exec prod; filevault --help lists them",
+    )
+    assert "filevault exec 'a b'; " in refused(inside.run("a b"))[1]
+    assert "filevault exec lsit; " in refused(inside.run("lsit"))[1]
+    config.write_text("nonsense")
+    assert refused(inside.run("prod"))[1] == "filevault --help lists them"
+    elsewhere = inside.run("--vault", str(tmp_path / "none"), "prod")
+    assert refused(elsewhere)[1] == "filevault --help lists them"
+
+
+def test_what_other_tools_call_a_command_is_no_command_here() -> None:
+    from filevault.cli.unknown import _ELSEWHERE
+
+    assert not _ELSEWHERE.keys() & {*COMMANDS, *ALIASES}
+    assert {each.split()[0] for each in _ELSEWHERE.values()} <= COMMANDS.keys()
 
 
 def test_with_dashes_nothing_is_told_of_them(inside: InProcess) -> None:

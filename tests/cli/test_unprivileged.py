@@ -152,3 +152,21 @@ def test_a_file_of_root_counts_as_root_put_it_there(nobody: Machine, place: Path
     refused = nobody.run("export", "-n", "jon", "--passphrase-file", str(at_home))
     assert refused.status == 5
     assert "belongs to root" in refused.err
+
+
+def test_what_concerns_every_key_is_not_done_without_a_folder(nobody: Machine) -> None:
+    """The keys in a folder that cannot be read would stay under the old master key, or behind."""
+    nobody.with_vault()
+    nobody.add("team/one", EXAMPLE_ID, "s" * 40, "--no-config")
+    folder = nobody.vault / "team"
+    folder.chmod(0)
+    verified = nobody.run("verify")
+    assert (verified.status, str(folder) in verified.out) == (7, True), verified
+    before = sorted(each.name for each in nobody.vault.rglob("*"))
+    for command in (["rekey"], ["migrate", "--to", str(nobody.home / "new"), "--yes"]):
+        refused = nobody.run(*command)
+        assert (refused.status, refused.out) == (7, ""), refused
+        assert f"{str(folder)!r}: permission denied; so it is not known" in refused.err
+    assert sorted(each.name for each in nobody.vault.rglob("*")) == before
+    folder.chmod(0o700)
+    assert nobody.ok("verify").out.endswith("0 errors, 0 warnings\n")

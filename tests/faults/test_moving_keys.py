@@ -27,7 +27,7 @@ _CLEAR = (
     f"[newer]\naws_access_key_id = {NEW.access_key_id}\n"
     f"aws_secret_access_key = {NEW.secret_access_key}\n"
 )
-_EDITED = "# mine\n[new]\nregion = x\n[newer]\n"
+_EDITED = "# mine\n[new]\nregion = x\n"
 _CONFIG = "[profile new]\n[profile newer]\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,6 +126,16 @@ def test_an_option_that_is_given_is_offered_again_only_if_it_may_be() -> None:
     found = {text for text, _help in place(["exec", "-n", "--allow-role", "x", "work", "-"]).words}
     assert {"--allow-role", "--duration", "-d", "--vault"} <= found
     assert not {"-n", "--no-session"} & found
+
+
+@pytest.mark.parametrize("command", ["recipients", "slot", "sso"])
+def test_an_action_is_described_as_the_help_of_its_own_command_describes_it(command: str) -> None:
+    """Some have the name of a command: `slot add` does not store an access key."""
+    described = " ".join(parser_of(command).description.split())
+    for name, told in place([command, ""]).words:
+        assert told, name
+        assert f" {name} {told}" in re.sub(r" (ID|R\.\.\.) ", " ", described)
+        assert told != COMMANDS.get(name)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

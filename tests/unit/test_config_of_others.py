@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from filevault.backends import BACKENDS
+from filevault.backends.gpg.process import Gpg
 from filevault.config.aws_config_edit import append_profile
-from filevault.errors import ConfigError, StorageError
+from filevault.errors import ConfigError, ProgramError, StorageError
+from filevault.git.program import Git
+from filevault.git.trusted_repositories import TrustedRepositories
 from filevault.system.config_files import EditRules
 from tests.conditions.other_user import needs_root
+from tests.worlds.git_store import RememberedRepositories
 
 pytestmark = needs_root
 
@@ -121,3 +126,70 @@ def test_roots_own_link_is_followed_wherever_it_leads(tree: Path) -> None:
     (tree / "link").symlink_to("home/.aws")
     append(tree / "link/config")
     assert (tree / "home/.aws/config").stat().st_uid == APP
+
+
+def trap(tree: Path, mark: Path) -> str:
+    """Return a program of the user's, which root must not run."""
+    program = tree / "home/program"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\nexit 1\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def owned_by(owner: int, folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, owner, owner)
+
+
+@pytest.mark.parametrize("which", ["folder", "file", "writable for all"])
+def test_root_runs_no_program_that_another_users_gpg_conf_names(tree: Path, which: str) -> None:
+    home, mark = tree / "home/.gnupg", tree / "ran"
+    home.mkdir(mode=0o700)
+    (home / "gpg.conf").write_text(f"agent-program {trap(tree, mark)}\n")
+    environment = {"HOME": str(tree / "home"), "PATH": os.environ["PATH"]}
+    words = ("--card-status",)  # which asks the agent
+    Gpg(environment, terminal=False, ask=False).listing(*words)
+    assert mark.exists()  # so that the test would notice it
+    mark.unlink()
+    if which == "folder":
+        owned_by(APP, home)
+    elif which == "file":
+        os.chown(home / "gpg.conf", APP, APP)
+    else:
+        (home / "gpg.conf").chmod(0o666)
+    with pytest.raises(ProgramError, match="gpg is not run: .*could choose the programs") as caught:
+        Gpg(environment, terminal=False, ask=False).listing(*words)
+    options = {"HOME": "/root", "PASSWORD_STORE_GPG_OPTS": f"--homedir {home}"}
+    with pytest.raises(ProgramError, match="gpg is not run"):
+        Gpg(environment | options, terminal=False, ask=False).listing(*words)
+    assert not mark.exists()
+    trusted = (caught.value.hint or "").rpartition("FILEVAULT_TRUST_WRITERS_OF=")[2]
+    named = f"{trusted}:{home / 'gpg.conf'}"
+    trusting = {**environment, "FILEVAULT_TRUST_WRITERS_OF": named}
+    Gpg(trusting, terminal=False, ask=False).listing(*words)
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("place", [".gitconfig", ".config/git/config", "elsewhere/config"])
+def test_root_runs_no_program_that_another_users_git_config_names(tree: Path, place: str) -> None:
+    mark, config = tree / "ran", tree / "home" / place
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(f"[alias]\nrun = !{trap(tree, mark)}\n")
+    environment = {"HOME": str(tree / "home"), "PATH": os.environ["PATH"]}
+    if place == "elsewhere/config":
+        environment["GIT_CONFIG_GLOBAL"] = str(config)
+    git = Git(
+        environment,
+        BACKENDS["file"],
+        trusted=TrustedRepositories(RememberedRepositories()),
+        sleep=lambda _seconds: None,
+        warn=lambda _text: None,
+    )
+    git.run(str(tree), ["run"])
+    assert mark.exists()
+    mark.unlink()
+    os.chown(config, APP, APP)
+    for run in (git.run, git.attach):
+        with pytest.raises(ProgramError, match=f"git is not run: .*belongs to user {APP}"):
+            run(str(tree), ["run"])
+    assert not mark.exists()

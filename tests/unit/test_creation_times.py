@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from filevault.backends.sealing import envelope
+from filevault.errors import StorageError
+from filevault.system import file_systems
 from filevault.system.files import Folder
 from filevault.vault.creation_times import CreationTimes
 from filevault.vault.item_store import ItemStore
@@ -40,6 +45,14 @@ class Listing:
         for name in NAMES:
             self.items.write(name, OLD)
 
+    def tick(self) -> None:
+        """Wait until the file system's clock gives another time: some milliseconds."""
+        file = Path(self.store.path).parent / "tick"
+        file.touch()
+        before = file.stat().st_mtime_ns
+        while file.stat().st_mtime_ns == before:
+            file.touch()
+
     def times(self, after: float = 60, *, writes: bool = True) -> dict[str, object]:
         """Return what a run sees; `read` has the heads that it read."""
         self.read.clear()
@@ -50,8 +63,8 @@ class Listing:
 
         now = max(
             time
-            for file in Path(self.store.path).rglob("*.fv")
-            for time in (file.stat().st_mtime_ns, file.stat().st_ctime_ns)
+            for file in (Path(self.store.path), *Path(self.store.path).rglob("*"))
+            for time in (file.lstat().st_mtime_ns, file.lstat().st_ctime_ns)
         )
         run = CreationTimes(self.state, created, 1024, lambda: int(now + after * SECOND))
         found = run.of(self.items)
@@ -171,34 +184,65 @@ def test_a_file_without_a_time_is_remembered_too(listing: Listing) -> None:
     assert listing.read == []
 
 
-def _number(row: int, column: int, value: int) -> Callable[[bytes], bytes]:
-    """Return what replaces one number of the index, in one of the last two columns."""
+FOLDERS = 2  # the root and `team`, which are before the items in each part
+_ENTRIES = FOLDERS * 8 * 8
+
+
+def _time(row: int, value: int) -> Callable[[bytes], bytes]:
+    """Return what replaces the time of one item."""
+    return _word(_ENTRIES + (len(NAMES) * 7 + row) * 8, value)
+
+
+def _word(offset: int, value: int) -> Callable[[bytes], bytes]:
+    """Return what replaces the number at an offset behind the first line."""
 
     def replaced(data: bytes) -> bytes:
-        at = data.index(b"\n") + 1 + (len(NAMES) * (7 + column) + row) * 8
+        at = data.index(b"\n") + 1 + offset
         return data[:at] + value.to_bytes(8, sys.byteorder, signed=True) + data[at + 8 :]
 
     return replaced
+
+
+def _first_line(text: bytes) -> Callable[[bytes], bytes]:
+    return lambda data: data.replace(b"filevault/5 2 3\n", text + b"\n", 1)
+
+
+def _count(row: int, value: int) -> Callable[[bytes], bytes]:
+    """Return what replaces the number of the items of a folder."""
+    return _word((FOLDERS * 7 + row) * 8, value)
 
 
 DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
     "garbage": lambda _: b"\x00garbage",
     "cut short": lambda data: data[:-10],
+    "without its last line end": lambda data: data[:-1],
     "cut in the numbers": lambda data: data[:100],
     "without its numbers": lambda data: data[: data.index(b"\n") + 1],
-    "another format": lambda data: data.replace(b"filevault/4", b"filevault/5"),
-    "without a number of items": lambda data: data.replace(b"filevault/4 3", b"filevault/4"),
-    "fewer items than said": lambda data: data.replace(b"filevault/4 3", b"filevault/4 4"),
-    "more items than said": lambda data: data.replace(b"filevault/4 3", b"filevault/4 2"),
-    "no items": lambda _: b"filevault/4 0\n",
-    "a negative number of items": lambda data: data.replace(b"filevault/4 3", b"filevault/4 -3"),
-    "a long number of items": lambda data: data.replace(b"filevault/4 3", b"filevault/4 3" * 999),
-    "the largest number": lambda data: data.replace(b"filevault/4 3", b"filevault/4 99999999"),
-    "a negative time": _number(1, 0, -767323045),
-    "a time after the year 9999": _number(1, 0, 10**12),
-    "another origin": _number(2, 1, 4),
-    "a negative origin": _number(2, 1, -1),
+    "another format": _first_line(b"filevault/6 2 3"),
+    "the last format": _first_line(b"filevault/4 3"),
+    "without a number of items": _first_line(b"filevault/5 2"),
+    "with another number": _first_line(b"filevault/5 2 3 4"),
+    "fewer items than said": _first_line(b"filevault/5 2 4"),
+    "more items than said": _first_line(b"filevault/5 2 2"),
+    "fewer folders than said": _first_line(b"filevault/5 3 3"),
+    "more folders than said": _first_line(b"filevault/5 1 3"),
+    "no items": lambda _: b"filevault/5 0 0\n",
+    "a negative number of items": _first_line(b"filevault/5 2 -3"),
+    "a negative number of folders": _first_line(b"filevault/5 -2 3"),
+    "a long number of items": _first_line(b"filevault/5 2 3" + b"3" * 999),
+    "the largest number": _first_line(b"filevault/5 99999999 99999999"),
+    "a folder with more items than there are": _count(0, 4),
+    "a folder with fewer items": _count(0, 1),
+    "a folder with very many items": _count(1, -1),
+    "no root": lambda data: data.replace(b"\0\nteam/\n", b"\0root/\nteam/\n"),
+    "a folder twice": lambda data: data.replace(b"\nteam/\n", b"\n\n"),
+    "a folder without a slash": lambda data: data.replace(b"\nteam/\n", b"\nteamx\n"),
+    "a folder in none": lambda data: data.replace(b"\nteam/\n", b"\nte/m/\n"),
+    "a file in another folder": lambda data: data.replace(b"\nwork.fv\n", b"\n/ork.fv\n"),
+    "a file with a zero": lambda data: data.replace(b"\nwork.fv\n", b"\nwork.fv\0n"),
+    "a negative time": _time(1, -767323045),
+    "a time after the year 9999": _time(1, 4 * 10**12),
     "a name that is no text": lambda data: data.replace(b"work", b"wor\xff"),
     "a name twice": lambda data: data.replace(b"jonsmith", b"team/a:b"),
     "too long": lambda data: data + b" " * (17 << 20),
@@ -236,3 +280,129 @@ def test_what_is_in_the_place_of_the_index_harms_nothing(
             listing.index.mkdir()
     assert listing.times() == dict.fromkeys(NAMES, OLD_TIME)
     assert len(listing.read) == len(NAMES)
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the folders that are listed, on a file system whose times are exact."""
+    found: list[str] = []
+    real = Folder.listing
+
+    def recording(folder: Folder) -> tuple[list[str], list[str]]:
+        found.append(folder.path)
+        return real(folder)
+
+    monkeypatch.setattr(Folder, "listing", recording)
+    monkeypatch.setattr(file_systems, "has_exact_times", lambda _path: True)
+    return found
+
+
+def test_an_unchanged_folder_is_not_listed_again(listing: Listing, listed: list[str]) -> None:
+    first = listing.times()
+    assert len(listed) == 2
+    assert listing.times() == first
+    assert len(listed) == 2
+
+
+def test_only_a_folder_that_changed_is_listed_again(listing: Listing, listed: list[str]) -> None:
+    listing.times()
+    listing.tick()
+    listing.items.write("team/new", NEW)
+    del listed[:]
+    assert listing.times()["team/new"] == NEW_TIME
+    assert listed == [f"{listing.store.path}/team"]
+    listing.times()
+    assert len(listed) == 1
+
+
+@pytest.mark.parametrize("after", [-60, 0.001, 2.0])
+def test_a_folder_that_has_just_changed_is_listed_again(
+    listing: Listing, listed: list[str], after: float
+) -> None:
+    listing.times(after)
+    listing.times()
+    assert len(listed) == 4
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_folders_are_remembered_only_where_their_times_are_exact(
+    listing: Listing, listed: list[str], monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    monkeypatch.setattr(file_systems, "has_exact_times", lambda _path: exact)
+    listing.times()
+    before = listing.index.stat()
+    listing.times()
+    assert len(listed) == (2 if exact else 4)
+    assert listing.read == []
+    assert listing.index.stat() == before
+
+
+def test_a_folder_that_could_not_be_opened_shows_its_keys_as_soon_as_it_can(
+    listing: Listing, listed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mode changes nothing in the folder that it is in."""
+
+    def refused(_folder: Folder, name: str) -> Folder:
+        raise StorageError(f"cannot open {name!r}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "child", refused)
+        for _ in range(2):
+            assert sorted(listing.times()) == ["jonsmith", "work"]
+    for _ in range(3):
+        assert sorted(listing.times()) == sorted(NAMES)
+    assert len(listed) == 2 + 2  # twice without the folder, then once with it
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["write", "in place", "remove", "rename", "link", "folder", "note"]),
+        st.sampled_from(["a", "b", "team/a", "team/b", "team/x/a", ".hidden/a", "x y/ä"]),
+        st.sampled_from(["a", "team/b", "team/x/b", "other/a"]),
+        st.sampled_from([0.001, 60]),
+    ),
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(steps=STEPS)
+def test_whatever_happens_a_listing_shows_what_is_there(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, str, float]]
+) -> None:
+    """The same as without an index, after any changes, at any time."""
+    made = Listing(tmp_path_factory.mktemp("any"))
+    root = Path(made.store.path)
+    with made.store, made.state, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_systems, "has_exact_times", lambda _path: True)
+        for number, (action, one, other, after) in enumerate(steps):
+            made.tick()
+            data = head(f"2026-03-{number + 1:02}T00:00:00Z")
+            file, target = root / f"{one}.fv", root / f"{other}.fv"
+            for each in (file, target):
+                each.parent.mkdir(parents=True, exist_ok=True)
+            if action == "write":
+                other_file = file.with_name("new")
+                other_file.write_bytes(data)
+                other_file.replace(file)
+            elif action == "in place" and not file.is_symlink():
+                file.write_bytes(data)
+            elif action == "remove":
+                file.unlink(missing_ok=True)
+            elif action == "rename" and file.exists():
+                file.rename(target)
+            elif action == "link" and not target.is_symlink():
+                target.unlink(missing_ok=True)
+                target.symlink_to("nothing")
+            elif (
+                action == "folder"
+                and file.parent != root
+                and not target.is_relative_to(file.parent)
+            ):
+                with contextlib.suppress(OSError):
+                    file.parent.rename(target.parent / "moved")
+            elif action == "note":
+                file.with_suffix(".txt").write_bytes(data)
+            plain = CreationTimes(None, envelope.created, 1024).of(made.items)
+            assert made.times(after) == dict(plain)
+            assert list(plain) == sorted(plain)

@@ -8,6 +8,7 @@ import pytest
 
 from filevault.credentials import AccessKey
 from filevault.errors import FilevaultError, UsageError
+from filevault.exchange import aws_files
 from filevault.exchange.clear_copies import decode
 from filevault.exchange.formats import FILE_FORMATS, recognised
 from filevault.exchange.found_keys import Contents
@@ -141,7 +142,40 @@ def test_every_other_byte_stays_in_an_edited_file() -> None:
 def test_the_same_key_under_another_name_stays() -> None:
     text = f"[a]\n{PAIR}[b]\n{PAIR}[a-long-term]\n{PAIR}"
     after = FILE_FORMATS["aws"].without(text, "file", {("a", ONE)})
-    assert after == f"[a]\n[b]\n{PAIR}[a-long-term]\n"
+    assert after == f"[b]\n{PAIR}"
+
+
+EMPTIED = {
+    "alone": (f"[a]\n{PAIR}", ""),
+    "blank lines": (f"\n\n[a]\n\n{PAIR}\n\n", ""),
+    "no line end": (f"[a]\n{PAIR}".rstrip("\n"), ""),
+    "first": (f"[a]\n{PAIR}\n[x]\nregion = r\n", "[x]\nregion = r\n"),
+    "between": (f"[x]\nregion = r\n\n[a]\n{PAIR}\n[y]\nk = v\n", "[x]\nregion = r\n\n[y]\nk = v\n"),
+    "last": (f"[x]\nregion = r\n\n[a]\n{PAIR}\n", "[x]\nregion = r\n"),
+    "below another empty one": (f"# c\n\n[b]\n{PAIR}\n[a]\n{PAIR}", "# c\n"),
+    "dos": (f"[x]\nk = v\n\n[a]\n{PAIR}".replace("\n", "\r\n"), "[x]\r\nk = v\r\n"),
+    "default": (f"[default]\n{PAIR}[x]\nk = v\n", "[x]\nk = v\n"),
+    "empty before": (f"[x]\n[a]\n{PAIR}", "[x]\n"),
+    "a comment in it": (f"[a]\n{PAIR}# mine\n", "[a]\n# mine\n"),
+    "a comment between": (f"[a]\n; mine\n{PAIR}", "[a]\n; mine\n"),
+    "a comment in the header's line": (f"[a] ; mine\n{PAIR}", "[a] ; mine\n"),
+    "a comment above": (f"# Ann's\n[a]\n{PAIR}[x]\nk = v\n", "# Ann's\n[a]\n[x]\nk = v\n"),
+    "a comment further above": (f"# all\n\n[a]\n{PAIR}", "# all\n"),
+    "another setting": (f"[a]\nregion = r\n{PAIR}", "[a]\nregion = r\n"),
+    "a nested setting": (f"[a]\n{PAIR}s3 =\n  k = v\n", "[a]\ns3 =\n  k = v\n"),
+    "a setting of DEFAULT": (f"[DEFAULT]\nregion = r\n[a]\n{PAIR}", "[DEFAULT]\nregion = r\n[a]\n"),
+    "a section of a config": (f"[profile a]\n{PAIR}", "[profile a]\n"),
+    "another key": (f"[a]\n{OTHER_PAIR}[b]\n{PAIR}", f"[a]\n{OTHER_PAIR}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMPTIED)
+def test_a_section_that_had_nothing_but_its_key_goes_with_its_header(name: str) -> None:
+    text, left = EMPTIED[name]
+    aws = FILE_FORMATS["aws"]
+    entries = {(each, ONE) for each in ("a", "b", "default")}
+    assert aws.without(text, "file", entries) == left
+    assert aws_files.CONFIG.without(text, "file", entries).count("[") == text.count("[")
 
 
 def test_a_row_with_a_console_password_stays() -> None:

@@ -44,9 +44,9 @@ NAMES = st.lists(
 def heads(store: ItemStore) -> list[tuple[str, bytes]]:
     """Read what a listing reads."""
     return sorted(
-        (name, folder.head(file, 100)[0])
-        for folder, names, files in store.files()
-        for name, file in zip(names, files, strict=True)
+        (name, each.folder.head(os.fsdecode(file), 100)[0])
+        for each in store.files()
+        for name, file in zip(each.names, each.files, strict=True)
     )
 
 
@@ -157,6 +157,40 @@ def test_the_longest_names_are_kept(items: ItemStore) -> None:
     assert items.read(name) == b"1"
     with pytest.raises(UsageError):
         items.write("x" * 253, b"1")
+
+
+def test_each_name_that_can_be_stored_is_found_again(items: ItemStore) -> None:
+    deepest = "/".join(["a"] * 64 + ["b"])
+    items.write(deepest, b"x")
+    assert items.names() == [deepest]
+    assert items.below(deepest) == []
+    with pytest.raises(UsageError, match="more than 64 folders"):
+        items.write(f"a/{deepest}", b"x")
+    assert items.names() == [deepest]
+
+
+def test_a_listing_of_every_item_leaves_out_no_folder(item_root: Folder, items: ItemStore) -> None:
+    for path in ("a.fv", "team/b.fv", "lost+found/c.fv", ".git/d.fv"):
+        put(item_root, path)
+    child, refused = Folder.child, {"lost+found"}
+
+    def refusing(folder: Folder, name: str) -> Folder:
+        if name in refused:
+            raise StorageError(f"cannot open {name!r}: permission denied")
+        return child(folder, name)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Folder, "child", refusing)
+        assert items.every_name() == ["a", "team/b"]
+        refused.add("team")
+        assert items.names() == ["a"]
+        with pytest.raises(StorageError, match="'team': permission denied; so it is not known"):
+            items.every_name()
+    assert items.every_name() == ["a", "lost+found/c", "team/b"]
+    put(item_root, f"{'a/' * 65}b.fv")
+    assert items.names() == ["a", "lost+found/c", "team/b"]
+    with pytest.raises(StorageError, match="too deep"):
+        items.every_name()
 
 
 def test_a_file_of_more_than_a_mebibyte_is_damaged(item_root: Folder, items: ItemStore) -> None:

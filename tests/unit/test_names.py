@@ -96,6 +96,7 @@ def test_paths_of_some_names(name: str, path: str) -> None:
         ("a\x00b", "NUL"),
         ("\udc80", "UTF-8"),
         ("Zoe\u0308", "normal form C"),
+        ("a/" * 65 + "b", "more than 64 folders"),
         ("x" * 253, "255 bytes"),
         ("é" * 127, "255 bytes"),
         ("%" * 85, "255 bytes"),

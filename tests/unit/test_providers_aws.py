@@ -164,6 +164,7 @@ def test_an_unknown_an_inactive_key_and_a_wrong_secret_are_told(
     unknown = refusal(AwsError, aws, someone, key=Credentials("AKIAUNKNOWN", "x" * 40))
     assert unknown.code == "InvalidClientTokenId"
     assert "does not know the access key" in unknown.message
+    assert "if it was rotated on another machine" in str(unknown.hint)
     someone.keys[someone.access_key_id].status = "Inactive"
     assert refusal(AwsError, aws, someone).code == "InvalidClientTokenId"
 

@@ -6,6 +6,8 @@ import itertools
 import json
 import signal
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -16,7 +18,11 @@ from botocore.exceptions import EndpointProviderError
 from filevault.aws import sso_endpoint, sso_portal
 from filevault.aws.sso_start_url import StartUrl, is_aws, resolve
 from filevault.cli.browser import Browser, open_link
+from filevault.cli.context import Context, Runtime
+from filevault.cli.reporter import Reporter
+from filevault.cli.sso_sessions import drop_sso_sessions
 from filevault.cli.sso_sign_in import SsoSignIn
+from filevault.config.settings import Settings
 from filevault.config.sso_session import SsoSession
 from filevault.errors import (
     AwsError,
@@ -59,6 +65,17 @@ def signed_in(world: SsoWorld) -> SsoWorld:
 # The device flow
 
 
+def test_only_a_sign_in_deletes_the_sessions_of_the_one_before(signed_in: SsoWorld) -> None:
+    signed_in.aws.clock.advance(3000)
+    signed_in.obtain()
+    assert signed_in.memory.done == ["prepare sso-token", "replace sso-token"], "a refresh"
+    signed_in.aws.sso.refresh.clear()
+    signed_in.aws.clock.advance(3590)
+    signed_in.memory.done.clear()
+    signed_in.obtain()
+    assert signed_in.memory.done[-3:] == ["drop sso:work", "replace sso-token", "drop sso:work"]
+
+
 def test_a_sign_in_makes_exactly_these_calls_and_waits_the_interval(world: SsoWorld) -> None:
     world.aws.sso.interval = 2
     world.aws.sso.confirm_after = 3
@@ -66,8 +83,44 @@ def test_a_sign_in_makes_exactly_these_calls_and_waits_the_interval(world: SsoWo
     assert world.made() == [*SIGN_IN, "CreateToken", "CreateToken", *ROLE]
     assert world.slept == [1.0] * 4
     assert world.memory.done == [
-        *("prepare sso-token", "replace sso-client", "replace sso-token"),
+        *("prepare sso-token", "replace sso-client"),
+        *("drop sso:work", "replace sso-token", "drop sso:work"),
     ]
+
+
+@pytest.mark.parametrize("section", ["work", None])
+def test_a_sign_in_takes_the_sessions_of_its_start_url_whatever_their_section_is_called_now(
+    tmp_path: Path, section: str | None
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        f"[sso-session work]\nsso_start_url = {START_URL}\n"
+        f"[sso-session same]\nsso_start_url = {START_URL}\n"
+        f"[sso-session other]\nsso_start_url = {START_URL}/2\n"
+        "[sso-session empty]\n"
+    )
+    settings = Settings({"HOME": str(tmp_path), "AWS_CONFIG_FILE": str(config)})
+    context = Context(settings, Runtime(), Reporter())
+    found: list[str] = []
+    sources = (
+        *("sso:work", "sso:same", f"sso:{START_URL}", "sso:a-former-name", "sso:other"),
+        *("sso:empty", f"sso:{START_URL}/2", "item:work", "login:work", "process:a-former-name"),
+    )
+
+    class Opened:
+        """A vault with one session of each source."""
+
+        def sessions(self) -> Opened:
+            return self
+
+        def drop_sources(self, chosen: Callable[[str], bool]) -> int:
+            found.extend(filter(chosen, sources))
+            return len(found)
+
+    opened: Any = Opened()
+    session = SsoSession(section, START_URL, REGION, ())
+    assert drop_sso_sessions(session, context, opened) == 4
+    assert tuple(found) == sources[:4]
 
 
 def test_the_code_and_the_link_are_shown_with_what_to_check(world: SsoWorld) -> None:

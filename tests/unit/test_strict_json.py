@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filevault.errors import DamagedError
@@ -178,3 +178,66 @@ def test_a_table_as_filevault_writes_it_is_not_parsed_as_a_whole(
     value = loads_with_texts(data, "it", "table")
     assert loads_member(value["table"]["team/p2999"]) == table["team/p2999"]
     assert len(value["table"]) == 3000
+
+
+texts = st.sampled_from(["a", "b", "c", "d e", "é", "items", "{", "}", "}}", '"', "\\", ",", ":{"])
+records = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "d", "items", "}}"]),
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from("ab}") | st.integers(0, 9), max_size=2),
+    min_size=1,
+    max_size=3,
+)
+members = st.one_of(
+    texts, st.integers(0, 9), records, st.dictionaries(texts, st.lists(texts, max_size=2))
+)
+
+
+@st.composite
+def changed(draw: st.DrawFn) -> bytes:
+    """Return JSON with a member `items` of any form, in which some bytes may be changed."""
+    value = {
+        "format": 1,
+        **draw(st.dictionaries(texts, members, max_size=1)),
+        "items": draw(st.one_of(records, members)),
+        **draw(st.dictionaries(texts, members, max_size=2)),
+    }
+    data = bytearray(strict_json.dumps(value))
+    changes = st.tuples(st.integers(0, 60), st.sampled_from(b'{}",: '))
+    for at, what in draw(st.lists(changes, max_size=1)):
+        if at < len(data):
+            data[at] = what
+    return bytes(data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(changed())
+def test_what_is_left_without_records_is_the_same_without_them(data: bytes) -> None:
+    rest = strict_json.without_records(data, "items")
+    if rest is None:
+        return
+    try:
+        whole, left = loads_nested(data, "it", 4), loads_nested(rest, "it", 4)
+    except DamagedError:
+        return  # of the whole, it is noticed when the records are parsed; else all is parsed
+    items = whole.pop("items")
+    assert all(isinstance(each, dict) for each in items.values())
+    assert left == whole
+
+
+@pytest.mark.parametrize(
+    ("data", "rest"),
+    [
+        (b'{"a":1,"items":{"b":{"c":2},"d":{}},"e":{"f":{}}}', b'{"a":1,"e":{"f":{}}}'),
+        (b'{"a":1,"items":{"b":{}}}', b'{"a":1}'),
+        (b'{"a":1,"items":{},"e":{"f":{}}}', None),
+        (b'{"a":1,"items":{"b":1},"e":{"f":{}}}', None),
+        (b'{"a":1,"items":{"b":{"c":{}}}}', None),
+        (b'{"a":1,"items":{"{":{"c":1}}}', None),
+        (b'{"a":"\\u0041","items":{"b":{}}}', None),
+        (b'{"items":{"b":{}},"a":1}', None),
+        (b'{"a":1}', None),
+        (b"", None),
+    ],
+)
+def test_records_are_left_out_only_where_that_is_certain(data: bytes, rest: bytes | None) -> None:
+    assert strict_json.without_records(data, "items") == rest

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from filevault.errors import DamagedError, NewerFormatError, PinError, StorageError
 from filevault.system.files import Folder
 from filevault.system.strict_json import loads_with_texts
+from filevault.vault import trust as trust_module
 from filevault.vault.pin import Pin
 from filevault.vault.pin_policy import check_pin
 from filevault.vault.seen_items import MAX_REMOVED, SeenItem
@@ -241,6 +243,25 @@ def test_a_batch_undoes_nothing_that_another_process_did_meanwhile(state: Folder
     assert after.removed("shared") is None
 
 
+def test_in_a_shared_store_only_what_is_still_in_the_file_is_recorded(state: Folder) -> None:
+    """There is no generation, so that a late record cannot be recognized by it."""
+    newer = SeenItem(None, "b", key_id="new", account="1")
+    for batch in (True, False):
+        slow, other = Trust(state), Trust(state)
+        older = SeenItem(None, f"a{batch}", key_id="old")
+        other.replace_seen("jon", older)
+        slow.reload()
+        with slow.batch() if batch else contextlib.nullcontext():
+            other.replace_seen("jon", newer)
+            slow.record_seen("jon", older._replace(created="x"), lambda *_: False)
+            slow.replace_seen("jon", older._replace(created="y"), lambda *_: False)
+            slow.record_account("jon", "old", "2")
+        assert Trust(state).seen("jon") == newer
+    slow.record_account("jon", "new", "3")
+    slow.replace_seen("jon", older, lambda *_: True)
+    assert Trust(state).seen("jon") == older
+
+
 def test_without_a_state_directory_nothing_is_remembered() -> None:
     trust = Trust(None)
     trust.set_pin(PIN)
@@ -376,3 +397,84 @@ def test_a_list_of_anything_but_texts_is_damage(state: Folder, key: str) -> None
         state.write("trust.json", json.dumps({"format": "filevault/1", key: value}).encode())
         with pytest.raises(DamagedError):
             Trust(state)
+
+
+@pytest.fixture
+def many(state: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A state directory whose `trust.json` counts as large, with a pin and items."""
+    monkeypatch.setattr(trust_module, "_LARGE", 0)
+    trust = Trust(state)
+    trust.set_pin(PIN)
+    for name in ("jon", "ada"):
+        trust.record_seen(name, SEEN)
+    trust.record_removed("ada", SEEN)
+    trust.set_last_slot("0123456789abcdef")
+    return state
+
+
+def test_items_that_are_parsed_later_are_the_same(
+    many: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[int] = []
+
+    def recording(data: bytes, what: str, table: str) -> dict[str, object]:
+        parsed.append(len(data))
+        return loads_with_texts(data, what, table)
+
+    monkeypatch.setattr(trust_module, "loads_with_texts", recording)
+    later, size = Trust(many, items_later=True), Path(many.path, "trust.json").stat().st_size
+    assert (later.pin, later.last_slot) == (PIN, "0123456789abcdef")
+    assert later.removed("ada") == SEEN
+    assert max(parsed) < size
+    assert (later.seen("jon"), later.seen("ada")) == (SEEN, None)
+    assert parsed.count(size) == 1
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_write_keeps_the_items_that_were_not_parsed(many: Folder, batched: bool) -> None:
+    later = Trust(many, items_later=True)
+    newer = SEEN._replace(generation=GENERATION + 1)
+    with later.batch() if batched else contextlib.nullcontext():
+        later.record_seen("ben", newer)
+    for trust in (later, Trust(many), Trust(many, items_later=True)):
+        assert (trust.seen("jon"), trust.seen("ben")) == (SEEN, newer)
+
+
+def test_a_write_that_fails_forgets_no_items(many: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = Trust(many, items_later=True)
+
+    def fails(*_arguments: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", fails)
+        with pytest.raises(StorageError):
+            later.set_last_slot("fedcba9876543210")
+    assert later.seen("jon") == SEEN
+
+
+@pytest.mark.parametrize("damage", ['"generation":', '"sha256":"'])
+def test_damaged_items_are_refused_when_they_are_asked_for(many: Folder, damage: str) -> None:
+    file = Path(many.path, "trust.json")
+    file.write_text(file.read_text().replace(damage, damage + "x", 1).replace("x", '"', 1))
+    later = Trust(many, items_later=True)
+    assert later.pin == PIN
+    with pytest.raises(DamagedError, match=r"trust\.json"):
+        later.seen("jon")
+    with pytest.raises(DamagedError):
+        Trust(many)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"format":"filevault/1","items":{"a":{}},"items":{"a":{}}}',
+        '{"format":"filevault/1","items":{"a":{}},"format":"filevault/1"}',
+        '{"format":"filevault/1","vault":7,"items":{"a":{}}}',
+        '{"format":"filevault/1","items":{"a":{}},"removed":[]}',
+    ],
+)
+def test_damage_elsewhere_is_refused_at_once(many: Folder, text: str) -> None:
+    Path(many.path, "trust.json").write_text(text)
+    with pytest.raises(DamagedError, match=r"trust\.json"):
+        Trust(many, items_later=True)

@@ -45,17 +45,22 @@ WITHOUT: dict[str, Callable[[str], Callable[..., int]]] = {
 }
 
 
-def expected(fd: int, names: list[str]) -> bytes:
+def names_in(fd: int) -> list[bytes]:
+    """Return the names in a folder as system calls take them."""
+    return [os.fsencode(name) for name in os.listdir(fd)]
+
+
+def expected(fd: int, names: list[bytes]) -> bytes:
     """Return the witnesses by os.stat, a file at a time."""
     return b"".join(witness(os.stat(name, dir_fd=fd, follow_symlinks=False)) for name in names)
 
 
-@pytest.mark.parametrize("chunk", [3, 4096])
+@pytest.mark.parametrize("chunk", [3, 5, 4096])
 def test_statx_says_what_stat_says(
     folder: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_CHUNK", chunk)
-    names = os.listdir(folder)
+    names = names_in(folder)
     assert module._by_statx(folder, names) == witnesses(folder, names) == expected(folder, names)
 
 
@@ -63,7 +68,7 @@ def test_statx_says_what_stat_says(
 def test_without_statx_the_witnesses_are_the_same(
     folder: int, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = os.listdir(folder)
+    names = names_in(folder)
     before = witnesses(folder, names)
     monkeypatch.setattr(module, "direct", WITHOUT[why])
     with pytest.raises(OSError, match="statx|looked at"):
@@ -77,7 +82,7 @@ def test_without_one_of_the_files_there_are_no_witnesses(
 ) -> None:
     if why in WITHOUT:
         monkeypatch.setattr(module, "direct", WITHOUT[why])
-    assert witnesses(folder, ["é1", "gone", "é2"]) is None
+    assert witnesses(folder, ["é1".encode(), b"gone", "é2".encode()]) is None
     assert witnesses(folder, []) == b""
 
 
@@ -85,7 +90,7 @@ def test_each_part_of_a_witness_shows_a_change(folder: int, tmp_path: Path) -> N
     """Inode, size, mtime and ctime; the device is the last, and cannot be changed here."""
 
     def seen() -> bytes:
-        found = witnesses(folder, ["é5"])
+        found = witnesses(folder, ["é5".encode()])
         assert found is not None
         assert len(found) == WITNESS_SIZE
         return found

@@ -1,4 +1,4 @@
-"""An unlocked machine on which the hot lane is tried, in this process and in others."""
+"""A machine on which the hot lane is tried, in this process and in others."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class HotLane:
     """Runs with the lane. `run` is a whole run in this process, `ask` the lane alone.
 
     The names of its keys in the kernel keyring are its own: other tests of the same user forget
-    and cache answers at the same time.
+    and cache answers at the same time. With no `place`, each run opens the vault with a key file.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class HotLane:
         patch.setattr(serve, "_NAMES", machine.names.encode())
         key_file = machine.home / "key"
         machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
-        self.opens = {"FILEVAULT_KEY_FILE": str(key_file)}
+        self.opens: dict[str, str | None] = {"FILEVAULT_KEY_FILE": str(key_file)}
         user = aws.add_user("jonsmith")
         role = aws.add_role("admin", trusts=[user])
         machine.env["AWS_ENDPOINT_URL"] = aws.url
@@ -99,7 +99,9 @@ class HotLane:
             self.machine.ok("export", profile, *options, env=self.opens)
 
     def unlock(self) -> None:
-        self.machine.ok("unlock", env=self.opens)
+        """Unlock the vault, if there is a key store."""
+        if self.machine.places:
+            self.machine.ok("unlock", env=self.opens)
 
     def close(self) -> None:
         """Leave nothing in the kernel keyring, and no agent."""
@@ -138,7 +140,8 @@ class HotLane:
 
     def environ(self, env: dict[str, str | None] | None = None) -> dict[bytes, bytes]:
         """Return the environment of a run, as the lane takes it."""
-        given = self.machine.environment({"LAUNCH": None, **(env or {})})
+        opens = {} if self.machine.places else self.opens
+        given = self.machine.environment({"LAUNCH": None, **opens, **(env or {})})
         return {os.fsencode(name): os.fsencode(value) for name, value in given.items()}
 
     def ask(

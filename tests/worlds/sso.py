@@ -113,6 +113,7 @@ class SsoWorld:
             sleep=self._sleep,
             sso_sign_in=SsoSignIn(self.context),
             keeps_sso_refresh=lambda: self.keeps_refresh,
+            drop_sso_sessions=lambda session: self.memory.done.append(f"drop {session.reference}"),
         )
 
     @property

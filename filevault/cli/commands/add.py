@@ -151,9 +151,15 @@ def _digest(vault: Vault, name: str) -> str | None:
 def _check_options(args: argparse.Namespace) -> None:
     encode_name(args.profile, ".fv")
     if args.profile.startswith("mfa/"):
-        raise errors.UsageError("names that begin with mfa/ are reserved for TOTP seeds")
+        raise errors.UsageError(
+            "names that begin with mfa/ are reserved for TOTP seeds",
+            hint="give the key another name, such as mfa-work",
+        )
     if args.discard and not args.force:
-        raise errors.UsageError("--discard goes with --force")
+        raise errors.UsageError(
+            "--discard goes with --force",
+            hint="add --force, or leave --discard out",
+        )
     if args.region:
         check_region(args.region, "--region")
     fault = serial_fault(args.mfa_serial) if args.mfa_serial else None
@@ -163,7 +169,8 @@ def _check_options(args: argparse.Namespace) -> None:
         )
     if args.sdk_profile == args.profile:
         raise errors.UsageError(
-            "--sdk-profile needs another name: a profile cannot be its own credential_process"
+            "--sdk-profile needs another name: a profile cannot be its own credential_process",
+            hint="give the name of a profile to be made, such as work-sdk",
         )
 
 

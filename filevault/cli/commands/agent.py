@@ -65,9 +65,15 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Start an agent, serve as one, or start one for a command."""
     if args.command and (args.foreground or args.parent is not None):
-        raise UsageError("an agent in the foreground runs no command")
+        raise UsageError(
+            "an agent in the foreground runs no command",
+            hint="leave --foreground out: filevault agent -- CMD",
+        )
     if args.parent is not None and not args.foreground:
-        raise UsageError("--parent goes with --foreground")
+        raise UsageError(
+            "--parent goes with --foreground",
+            hint="leave --parent out: filevault agent starts in the background by itself",
+        )
     if args.foreground:
         return _serve(context, args.parent)
     if args.command:
@@ -132,7 +138,8 @@ def _serve(context: Context, parent: int | None) -> int:
         job = job_agent_folder(context.settings.get)
         if job is None:
             raise UsageError(
-                f"--parent is for the agent of a job, whose folder {JOB_VARIABLE} names"
+                f"--parent is for the agent of a job, whose folder {JOB_VARIABLE} names",
+                hint="leave --parent out",
             )
         enter(parent, job)
     agent = _listen(context)

@@ -19,7 +19,7 @@ from filevault.exchange.copy_item import (
 from filevault.exchange.store_key import check_unchanged, digest_of
 from filevault.git import subjects
 from filevault.sources.stored import item_reference
-from filevault.system.printable import printable
+from filevault.system.printable import printable, shell_word
 from filevault.vault.choose import must_exist
 from filevault.vault.names import encode_name
 
@@ -59,9 +59,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
         target, target_context = choose_target(args.to, context, choice.backend)
     same = target.real_root == choice.real_root
     if same and new == args.profile:
-        raise UsageError("the copy needs another name, or --to another vault")
+        raise UsageError(
+            "the copy needs another name, or --to another vault",
+            hint=f"filevault copy {shell_word(args.profile)} NEW",
+        )
     if new.startswith("mfa/"):
-        raise UsageError("names that begin with mfa/ are reserved for TOTP seeds")
+        raise UsageError(
+            "names that begin with mfa/ are reserved for TOTP seeds",
+            hint="give the key another name, such as mfa-work",
+        )
     must_exist(target, context.settings.state_home)
     with open_vault(choice, context) as opened:
         if not opened.vault.has(args.profile):

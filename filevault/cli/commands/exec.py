@@ -96,7 +96,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from filevault.cli.print_credentials import print_credentials
 
         if args.command:
-            raise errors.UsageError("--json prints credentials and runs no command")
+            raise errors.UsageError(
+                "--json prints credentials and runs no command",
+                hint="leave out either --json or the command",
+            )
         return print_credentials(args, context, "json")
     if (args.server or args.ec2_server or args.lazy or args.allow_role) or (
         args.imds_v1 or args.allow_local_users or args.listen
@@ -106,7 +109,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         check_options(args)
     serves = args.server or args.ec2_server
     if args.mask and args.server:
-        raise errors.UsageError("with --server the command gets no credentials for --mask to hide")
+        raise errors.UsageError(
+            "with --server the command gets no credentials for --mask to hide",
+            hint="leave --mask out",
+        )
     # Inside a sub-shell another one is refused, whatever the profile.
     may_ask = bool(args.command or args.explain) or not context.settings.get("AWS_VAULT")
     name = profile_name(args.profile, context, may_ask=may_ask)

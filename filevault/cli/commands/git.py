@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         git = git_of(choice, context, trust, writable=writable)
         if args.command[:1] == ["adopt"]:
             if args.command[1:]:
-                raise UsageError("git adopt takes no further words")
+                raise UsageError("git adopt takes no further words", hint="filevault git adopt")
             return _adopt(context, store, git)
         return passthrough(store, args.command, git)
 

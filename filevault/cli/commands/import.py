@@ -142,7 +142,8 @@ def _renames(args: argparse.Namespace) -> dict[str, str]:
         old, equals, new = each.partition("=")
         if not equals or not old or not new or old in names:
             raise UsageError(
-                f"--rename {printable(each, 80)!r} is not A=B, or names A a second time"
+                f"--rename {printable(each, 80)!r} is not A=B, or names A a second time",
+                hint="name each key once, as in --rename old=new",
             )
         names[old] = new
     if args.name is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from itertools import repeat
-from operator import itemgetter
 
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.sign_ins import sign_ins
@@ -15,7 +14,7 @@ from filevault.system.times import format_duration, format_local, format_time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
@@ -36,6 +35,9 @@ stored, shown with a ≥."""
 _DAY = 86400
 _WIDTH = 25  # as AWS Vault's table
 _AGE = 7  # the width of the third column
+_NO_SESSION = "-\n"
+_SINCE = "≥"
+_MARK = "\x01"  # in a table instead of that; no cell has a control character
 _NAMED = 5  # keys that a warning names
 _LABELS = {
     "get-session-token": "sts.GetSessionToken",
@@ -50,9 +52,9 @@ _LABELS = {
 class _Listing:
     """What is shown of each name; no object for each, since there may be ten thousand.
 
-    `names` is in the order of the lines: `profiles`, then `keys` without a section, then `others`
-    that have sessions alone. All other attributes say what there is of a name. `sources` is known
-    only of profiles, and only where it is shown or decides what is shown.
+    `names` is in the order of the lines: `profiles`, then `keys` without a section, which have
+    `key_times`, then `others` that have sessions alone. All other attributes say what there is of a
+    name. `sources` is known only of profiles, and only where it is shown or decides what is shown.
     """
 
     def __init__(
@@ -67,7 +69,10 @@ class _Listing:
         self.sources: dict[str, str] = {}
         self.signed_in: dict[str, SignIn] = {}
         self.profiles = profiles
-        self.keys = [key for key in stored if key not in self.configured]
+        left = dict(stored)
+        for name in self.configured & stored.keys():
+            del left[name]
+        self.keys, self.key_times = list(left), list(left.values())
         self.others = sorted(
             name for name in sessions if name not in stored and name not in self.configured
         )
@@ -77,15 +82,30 @@ class _Listing:
         """Return the name of the credential source, None if it is not known or there is none."""
         return self.sources.get(name) or ("stored" if name in self.stored else None)
 
-    def labels(self, name: str, now: float, *, local: bool) -> list[str]:
-        """Return the live sessions and the sign-in, with the time left or the local end of each."""
+    def labels(self, name: str, labels: _Labels) -> list[str]:
+        """Return the sign-in and the live sessions, with the time left or the local end of each."""
         found = []
         if name in self.signed_in:
-            found.append(self.signed_in[name].label(now, local=local))
-        for operation, expiration in sorted(self.sessions.get(name, ())):
-            end = format_local(expiration) if local else format_duration(expiration - now)
-            found.append(f"{_LABELS.get(operation, operation)}:{end}")
-        return found
+            found.append(self.signed_in[name].label(labels.now, local=labels.local))
+        sessions = self.sessions.get(name, ())
+        if len(sessions) > 1:
+            sessions = sorted(sessions)
+        return found + [labels[session] for session in sessions]
+
+
+class _Labels(dict["LiveSession", str]):
+    """The text that shows a session; each is made once. `local`: with its end, in local time."""
+
+    def __init__(self, now: float, *, local: bool) -> None:
+        super().__init__()
+        self.now = now
+        self.local = local
+
+    def __missing__(self, session: LiveSession) -> str:
+        operation, expiration = session
+        end = format_local(expiration) if self.local else format_duration(expiration - self.now)
+        text = self[session] = f"{_LABELS.get(operation, operation)}:{end}"
+        return text
 
 
 def configure(parser: Parser) -> None:
@@ -121,12 +141,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
         now = context.runtime.clock()
         context.reporter.json_array(_json(listing, name, now) for name in listing.names)
     elif args.sessions:
+        labels = _Labels(context.runtime.clock(), local=args.local)
         for name in listing.names:
-            for label in listing.labels(name, context.runtime.clock(), local=args.local):
+            for label in listing.labels(name, labels):
                 context.reporter.result(f"{printable(name)}\t{label}")
     else:
-        _print_table(listing, context, local=args.local)
-        _warn_of_age(listing, context)
+        now = context.runtime.clock()
+        ages = _Ages(now)
+        # In ASCII, which is written in a third of the time: another character makes each wider.
+        text = _table(listing, ages, _Labels(now, local=args.local))
+        context.reporter.write_marked(text, _MARK, _SINCE)
+        _warn_of_age(listing, ages, context)
+    context.keep(listing)
     return 0
 
 
@@ -136,7 +162,10 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
     from filevault.cli.profile_details import profile_details
 
     if args.credentials or args.profiles or args.sessions:
-        raise UsageError("--credentials, --profiles and --sessions are for all profiles")
+        raise UsageError(
+            "--credentials, --profiles and --sessions are for all profiles",
+            hint="leave them out, or the profile",
+        )
     name, now = args.profile, context.runtime.clock()
     choice = choose_vault(context)
     opened = _open(choice, context)
@@ -187,7 +216,7 @@ def _show_one(args: argparse.Namespace, context: Context) -> int:
 def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
     """Open the vault; if there is none, print that unless its path was named."""
     try:
-        return open_vault(choice, context)
+        return open_vault(choice, context, items_later=True)
     except NoVaultError as error:
         if choice.named:
             raise  # the path may be misspelt
@@ -268,27 +297,28 @@ class _Sources:
         return profile.source, "" if source is None else source.reference
 
 
-def _age(days: int, created_from: str | None) -> str:
-    return f"{max(0, days)}d" if created_from == "iam" else f"≥{max(0, days)}d"
+def _age(days: int, created_from: str | None, since: str = _SINCE) -> str:
+    return f"{max(0, days)}d" if created_from == "iam" else f"{since}{max(0, days)}d"
 
 
 class _Ages(dict["CreationTime | None", str]):
-    """The text that shows the age of a key, by its creation time; each is made once."""
+    """The end of the line of a key without sessions, by its creation time; each is made once."""
 
     def __init__(self, now: float) -> None:
-        super().__init__({None: "-".ljust(_AGE)})
+        super().__init__({None: "-".ljust(_AGE) + _NO_SESSION})
         self._now = int(now)
 
     def __missing__(self, time: CreationTime) -> str:
-        text = self[time] = _age((self._now - time[0]) // _DAY, time[1]).ljust(_AGE)
+        days = (self._now - time[0]) // _DAY
+        text = self[time] = _age(days, time[1], _MARK).ljust(_AGE) + _NO_SESSION
         return text
 
 
-def _warn_of_age(listing: _Listing, context: Context) -> None:
+def _warn_of_age(listing: _Listing, ages: _Ages, context: Context) -> None:
+    """Warn of old keys; `ages` has the creation times of those that are shown."""
     limit, now = context.settings.config.key_age_warning, context.runtime.clock()
     latest = int(now - limit) if limit > 0 else -1
-    seconds = map(itemgetter(0), filter(None, listing.stored.values()))
-    if latest < 0 or min(seconds, default=now) > latest:
+    if latest < 0 or min((time[0] for time in ages if time is not None), default=now) > latest:
         return
     aged = {name for name, time in listing.stored.items() if time is not None and time[0] <= latest}
     old = [name for name in listing.names if name in aged]
@@ -301,10 +331,9 @@ def _warn_of_age(listing: _Listing, context: Context) -> None:
     )
 
 
-def _print_table(listing: _Listing, context: Context, *, local: bool) -> None:
-    """Print the table: column by column, which takes a third of the time of line by line."""
-    now = context.runtime.clock()
-    stored, shown = listing.stored, listing.names
+def _table(listing: _Listing, ages: _Ages, labels: _Labels) -> str:
+    """Return the table, made column by column, which takes a third of the time of line by line."""
+    stored, profiles, shown = listing.stored, listing.profiles, listing.names
     together = "".join(shown)
     if not (together.isascii() and together.isprintable()):
         shown = [printable(name) for name in shown]
@@ -312,28 +341,44 @@ def _print_table(listing: _Listing, context: Context, *, local: bool) -> None:
     width = max(_WIDTH, 2 + max(map(len, shown), default=0))
     cells = list(map(str.ljust, shown, repeat(width)))
     absent = "-".ljust(width)
-    first, last = len(listing.profiles), len(listing.profiles) + len(listing.keys)
-    ends = {
-        name: ", ".join(listing.labels(name, now, local=local)) + "\n"
-        for name in listing.sessions.keys() | listing.signed_in.keys()
-    }
+    first, last = len(profiles), len(profiles) + len(listing.keys)
+    # The last two columns together, since nearly all keys have no session.
+    times = *map(stored.get, profiles), *listing.key_times, *repeat(None, len(listing.others))
+    ends = list(map(ages.__getitem__, times))
+    for number, name in _numbers(listing):
+        sessions = ", ".join(listing.labels(name, labels)) or "-"
+        ends[number] = f"{ends[number].removesuffix(_NO_SESSION)}{sessions}\n"
     columns = (
         [*cells[:first], *repeat(absent, last - first), *cells[last:]],
         [
-            *map(lambda name, cell: cell if name in stored else absent, listing.profiles, cells),
+            *map(lambda name, cell: cell if name in stored else absent, profiles, cells),
             *cells[first:last],
             *repeat(absent, len(listing.others)),
         ],
-        map(_Ages(now).__getitem__, map(stored.get, listing.names)),
-        map(ends.get, listing.names, repeat("-\n")),
+        ends,
     )
     parts = [""] * (len(columns) * len(cells))  # cell by cell, line by line
     for number, column in enumerate(columns):
         parts[number :: len(columns)] = column
-    context.reporter.write(
+    return (
         f"{'Profile':{width}}{'Credentials':{width}}{'Age':{_AGE}}Sessions\n"
         f"{'=======':{width}}{'===========':{width}}{'===':{_AGE}}========\n" + "".join(parts)
     )
+
+
+def _numbers(listing: _Listing) -> Iterator[tuple[int, str]]:
+    """Yield the numbers of the lines with a session or a sign-in, and their names."""
+    names = listing.names
+    number = len(listing.profiles)
+    for found in enumerate(listing.profiles):
+        if found[1] in listing.sessions or found[1] in listing.signed_in:
+            yield found
+    # Both are sorted, so that each name is looked for behind the last one.
+    for name in sorted(listing.sessions.keys() - listing.configured):
+        if name in listing.stored:
+            number = names.index(name, number)
+            yield number, name
+    yield from enumerate(listing.others, len(names) - len(listing.others))
 
 
 def _json(listing: _Listing, name: str, now: float) -> dict[str, object]:

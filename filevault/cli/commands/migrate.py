@@ -104,7 +104,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return 0
     refuse_nested(choice, target)
     if args.json and args.generate:
-        raise UsageError("--generate prints a passphrase, which is no JSON")
+        raise UsageError(
+            "--generate prints a passphrase, which is no JSON", hint="leave one of them out"
+        )
     with open_vault(choice, context, remembers=not args.dry_run) as opened:
         names = _names(opened)
         if args.dry_run:
@@ -117,7 +119,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _names(opened: OpenVault) -> list[str]:
-    """Return the names of all keys, then of all TOTP seeds."""
+    """Return the names of all keys, then of all TOTP seeds.
+
+    Raises StorageError for a folder that cannot be opened: its items would be left behind.
+    """
+    opened.vault.items.every_name()
     return [*opened.vault.names(), *opened.vault.seed_names()]
 
 

@@ -73,7 +73,7 @@ def needs_stdout(args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """List, add, remove or accept recipients."""
     if args.force and args.action != "remove":
-        raise UsageError("--force is for recipients remove")
+        raise UsageError("--force is for recipients remove", hint="leave --force out")
     if args.action in ("add", "remove"):
         if not args.names:
             raise UsageError(
@@ -91,7 +91,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         pin = opened.pin()
         if args.action == "list":
             if args.names:
-                raise UsageError("recipients list takes no further words")
+                raise UsageError(
+                    "recipients list takes no further words", hint="filevault recipients list"
+                )
             return _list(opened, context, pin)
         if opened.vault.state is None:
             raise StorageError(
@@ -116,7 +118,7 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
     recipients = ChangePlanner(vault, choice.prefix, file)
     adding = args.action == "add"
     run = _Run(opened, context)
-    opened.require_commits([file, *(vault.path(name) for name in vault.items.names())])
+    opened.require_commits([file, *(vault.path(name) for name in vault.items.every_name())])
     with vault.locked():
         files.resume()
         vault.check_recipients()

@@ -65,7 +65,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Resume an interrupted rekey, or begin one."""
     choice = vault_with_keyslots(context, "master key")
     if args.finish and args.drop_slots:
-        raise UsageError("--drop-slots cannot be used with --finish, which drops no keyslots")
+        raise UsageError(
+            "--drop-slots cannot be used with --finish, which drops no keyslots",
+            hint="leave --drop-slots out",
+        )
     # The cached keys are those of the former master key.
     with open_vault(choice, context, caches_session_key=False) as opened:
         return _rekey(args, opened, context)

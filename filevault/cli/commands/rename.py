@@ -48,9 +48,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Check everything that can fail, then write, edit the config, and delete."""
     encode_name(args.new, ".fv")
     if args.old == args.new:
-        raise UsageError("the new name is the old one")
+        raise UsageError("the new name is the old one", hint="give another one")
     if args.new.startswith("mfa/"):
-        raise UsageError("names that begin with mfa/ are reserved for TOTP seeds")
+        raise UsageError(
+            "names that begin with mfa/ are reserved for TOTP seeds",
+            hint="give the key another name, such as mfa-work",
+        )
     settings = context.settings
     if args.config:
         edit_names(context.aws_config, args.old, args.new)  # fails before anything is changed

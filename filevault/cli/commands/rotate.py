@@ -160,13 +160,21 @@ def _check_options(args: argparse.Namespace) -> None:
             hint="name one or more, or give --all",
         )
     if args.push and args.dry_run:
-        raise errors.UsageError("--push and --dry-run do not go together")
+        raise errors.UsageError(
+            "--push and --dry-run do not go together", hint="leave one of them out"
+        )
     if any(not name for name in args.profiles):
         raise errors.UsageError("a profile is empty", hint="is a variable of the script unset?")
     if args.keep_old and args.grace is not None:
-        raise errors.UsageError("--keep-old and --grace do not go together")
+        raise errors.UsageError(
+            "--keep-old and --grace do not go together",
+            hint="leave one of them out: --grace revokes the old key later, --keep-old never",
+        )
     if args.delete_orphan is not None and len(args.profiles) != 1:
-        raise errors.UsageError("--delete-orphan goes with exactly one profile")
+        raise errors.UsageError(
+            "--delete-orphan goes with exactly one profile",
+            hint="name the profile whose user has that key",
+        )
     orphan = args.delete_orphan
     if orphan is not None and not (is_key_id(orphan) and orphan.isupper()):
         raise errors.UsageError(

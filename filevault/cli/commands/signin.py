@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.adopt:
             from filevault.cli.adopt_login import adopt
 
-            record = adopt(target, tokens, context)
+            record = adopt(target, tokens, context, lambda user: _drop_sessions(user, opened))
         else:
             region = target.region or _last_region(tokens, name) or FALLBACK_REGION
             if target.region is None:
@@ -90,14 +90,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def store(record: LoginRecord, tokens: TokenStore, opened: OpenVault) -> None:
-    """Store a new login, and delete the sessions that were made from an earlier one."""
+    """Store a new login, after the sessions that were made from an earlier one are deleted."""
     arn = record.credentials.arn or ""
     name = record_name(arn)
     with tokens.lock(name, "using this login session"):
+        _drop_sessions(arn, opened)
         tokens.replace(name, record.record())
-    sessions = opened.sessions_to_delete()
+
+
+def _drop_sessions(user: str, opened: OpenVault) -> None:
+    """Delete the cached sessions that the login of a user gave."""
+    sessions = opened.sessions()
     if sessions is not None:
-        sessions.drop_source(reference_of(arn))
+        sessions.drop_source(reference_of(user))
 
 
 def _last_region(tokens: TokenStore, name: TokenName) -> str | None:

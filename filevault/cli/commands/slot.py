@@ -80,7 +80,9 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.action != "add":
         for name in ("type", "label", "new_key_file", "generate", "allow_weak"):
             if getattr(args, name):
-                raise UsageError(f"--{name.replace('_', '-')} goes with slot add")
+                raise UsageError(
+                    f"--{name.replace('_', '-')} goes with slot add", hint="leave it out"
+                )
     if (args.id is None) == (args.action == "remove"):
         raise UsageError(
             "slot remove needs the id of a keyslot"
@@ -89,10 +91,15 @@ def _check_options(args: argparse.Namespace) -> None:
             hint="filevault slot list shows them",
         )
     if args.type == keyslots.KEYFILE and not args.new_key_file:
-        raise UsageError("--type keyfile needs --new-key-file, the file to write")
+        raise UsageError(
+            "--type keyfile needs --new-key-file, the file to write", hint="add --new-key-file FILE"
+        )
     if args.new_key_file:
         if args.type == keyslots.PASSPHRASE or args.generate or args.allow_weak:
-            raise UsageError("--new-key-file is for a keyslot without a passphrase")
+            raise UsageError(
+                "--new-key-file is for a keyslot without a passphrase",
+                hint="leave --new-key-file out, or the options for a passphrase",
+            )
         args.type = keyslots.KEYFILE
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault.cli.obtain import source_dependencies
 from filevault.cli.open_vault import existing_vault, open_vault
-from filevault.cli.sso_sessions import SsoSessions
+from filevault.cli.sso_sessions import SsoSessions, drop_sso_sessions
 from filevault.cli.sso_sign_in import SsoSignIn
 from filevault.errors import (
     AwsError,
@@ -27,7 +27,7 @@ from filevault.system.times import format_time
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.aws.sso_portal import SsoAccount
     from filevault.cli.context import Context
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with open_vault(choice, context) as opened:
         sessions = SsoSessions(context, choice, opened)
         session = sessions.find(args.session)
-        command = _Sso(args, context, opened, session, sessions.references(session))
+        command = _Sso(args, context, opened, session)
         return {
             "login": command.login,
             "logout": command.logout,
@@ -120,7 +120,8 @@ def _check_options(args: argparse.Namespace) -> None:
     for option, actions in _OPTIONS.items():
         if getattr(args, option) and args.action not in actions:
             raise UsageError(
-                f"--{option.replace('_', '-')} goes with sso {' and sso '.join(actions)}"
+                f"--{option.replace('_', '-')} goes with sso {' and sso '.join(actions)}",
+                hint="leave it out",
             )
 
 
@@ -135,10 +136,7 @@ def _check_profiles(args: argparse.Namespace) -> None:
 
 
 class _Sso:
-    """The actions of the command for one session.
-
-    `references` are the credential sources that share its sign-in.
-    """
+    """The actions of the command for one session."""
 
     def __init__(
         self,
@@ -146,13 +144,11 @@ class _Sso:
         context: Context,
         opened: OpenVault,
         session: SsoSession,
-        references: Iterable[str],
     ) -> None:
         self._args = args
         self._context = context
         self._opened = opened
         self._session = session
-        self._references = references
 
     def login(self) -> int:
         """Sign in, unless a sign-in is still good or can be refreshed."""
@@ -160,8 +156,6 @@ class _Sso:
         # shown on stderr where there is no terminal.
         tokens = self._tokens(attended=True, only_from_terminal=False)
         access = tokens.sign_in() if self._args.force else tokens.access()
-        if self._args.force:
-            self._drop_sessions()  # another user may have signed in
         self._context.reporter.result(
             f"Signed in to {self._session.shown}{_until(access, self._context)}."
         )
@@ -174,8 +168,9 @@ class _Sso:
         run = self._run(attended=False)._replace(tokens=lambda: brief)
         tokens = SsoTokens(self._session, run, "filevault sso logout")
         failure = self._end(tokens)
-        gone = tokens.forget()
         dropped = self._drop_sessions()
+        gone = tokens.forget()
+        dropped += self._drop_sessions()  # what another process obtained meanwhile
         if not gone:
             self._context.reporter.result(f"There was no sign-in to {self._session.shown}.")
             return 0
@@ -191,9 +186,7 @@ class _Sso:
         return 0
 
     def _drop_sessions(self) -> int:
-        """Delete the cached sessions that the sign-in gave; return how many there were."""
-        cache = self._opened.sessions()
-        return cache.drop_source(*self._references) if cache is not None else 0
+        return drop_sso_sessions(self._session, self._context, self._opened)
 
     def _end(self, tokens: SsoTokens) -> FilevaultError | None:
         """End the session at AWS; return why that failed, None if it has ended."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.checks.access import check_access
 from filevault.checks.finding import ERROR, WARNING, Finding, error_finding, worst_error
-from filevault.checks.items import check_item, check_other
+from filevault.checks.items import check_item, check_other, is_outdated
 from filevault.checks.sessions import check_sessions
 from filevault.cli.absent_key import absent_key
 from filevault.cli.open_vault import existing_vault, open_vault
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from filevault.checks.items import CheckedItem
     from filevault.checks.online import KeyAtAws
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
@@ -47,7 +48,7 @@ def configure(parser: Parser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Check, and print what was found; raise an error with the status of the worst one."""
     if args.region and not args.online:
-        raise UsageError("--region goes with --online")
+        raise UsageError("--region goes with --online", hint="add --online, or leave --region out")
     with open_vault(existing_vault(context), context) as opened:
         if opened.vault.is_sealed:
             opened.vault.unlock()
@@ -78,6 +79,8 @@ class _Verification:
         vault, context = self._opened.vault, self._context
         stored = [] if self._args.profiles else vault.items.names()
         names = self._args.profiles or vault.lookup.keys(stored)
+        for error in vault.items.unopened:
+            self.findings.append(error_finding("the vault", "opens", error))
         for name in self._args.profiles:
             if not vault.has(name):
                 raise absent_key(name, self._opened.choice, vault)
@@ -105,9 +108,9 @@ class _Verification:
         self._counts["items" if checked.is_key else "others"] += 1
         self.findings += checked.findings
         if self._args.online and checked.item is not None:
-            self._ask_aws(name, checked.item)
+            self._ask_aws(name, checked, checked.item)
 
-    def _ask_aws(self, name: str, item: LongTermItem) -> None:
+    def _ask_aws(self, name: str, checked: CheckedItem, item: LongTermItem) -> None:
         from filevault.checks.online import KeyAtAws, check_key
 
         subject = f"item {printable(name)!r}"
@@ -121,13 +124,14 @@ class _Verification:
         except FilevaultError as error:
             self.findings.append(error_finding(subject, "config", error))
             return
-        key, error_of_key, found = check_key(
-            self._opened.vault,
-            name,
-            item,
-            profile,
-            allow_http=self._context.settings.allow_http,
-        )
+        vault, allow_http = self._opened.vault, self._context.settings.allow_http
+        key, error_of_key, found = check_key(vault, name, item, profile, allow_http=allow_http)
+        if key.accepted is False and is_outdated(vault, name, checked):
+            replaced = check_item(vault, name).item
+            if replaced is not None:
+                key, error_of_key, found = check_key(
+                    vault, name, replaced, profile, allow_http=allow_http
+                )
         failed = isinstance(error_of_key, NetworkError)
         self._network_failures = self._network_failures + 1 if failed else 0
         self._keys.append(key)

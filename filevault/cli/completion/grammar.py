@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from filevault.cli.command import ALIASES, COMMANDS, module_of, parser_of
@@ -72,6 +73,7 @@ _WORDS = {
     "--prompt": ("terminal", "ykman", "none"),
     "help of": tuple(COMMANDS),
 }
+_ACTION = re.compile(r"(\w+)(?: [A-Z.]+)? {2,}(.+)")
 
 
 class Place(Record):
@@ -150,8 +152,22 @@ def _in_command(name: str, parser: Parser, own: Sequence[str], current: str) -> 
         dest = action.dest
         if dest in ("names", "id"):  # what they are depends on the word before
             dest = positionals[0]
-        return _values(action, f"{name} {dest}", left)
+        found = _values(action, f"{name} {dest}", left)
+        if dest == "action":
+            told = _actions(parser.description)
+            return Place(words=tuple((word, told.get(word, "")) for word, _ in found.words))
+        return found
     return Place()
+
+
+def _actions(description: str) -> dict[str, str]:
+    """Return what the description of a command says of each of its actions.
+
+    There each is a line `NAME [ARGUMENT]  what it does`, which may go on in lines that are
+    indented.
+    """
+    lines = re.sub(r"\n {2,}", " ", description).splitlines()
+    return {each[1]: each[2] for line in lines if (each := _ACTION.match(line))}
 
 
 def _option(command: str, parser: Parser, before: Sequence[str], current: str) -> Place | None:
@@ -190,7 +206,8 @@ def _values(action: argparse.Action, key: str, given: Sequence[str]) -> Place:
     """Return the values of an option or positional, without those that are given already."""
     texts = _WORDS.get(key) or tuple(map(str, action.choices or ()))
     if texts:
-        return Place(words=tuple((each, COMMANDS.get(each, "")) for each in texts))
+        told = COMMANDS if key == "help of" else {}
+        return Place(words=tuple((each, told.get(each, "")) for each in texts))
     kind = OPTION_VALUES.get(key) or POSITIONALS.get(key, "")
     return Place(kind, tuple((each, "") for each in given) if kind == STORED else ())
 
