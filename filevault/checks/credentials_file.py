@@ -35,7 +35,7 @@ _IDENTITY = (
 
 def check(machine: MachineState) -> Diagnosis:
     """Return what SDKs find in clear text, and prefer to other sources."""
-    return Diagnosis(findings=tuple(_findings(machine)))
+    return Diagnosis(findings=_findings(machine))
 
 
 def sections(machine: MachineState) -> list[Section]:
@@ -44,7 +44,7 @@ def sections(machine: MachineState) -> list[Section]:
     try:
         if not os.path.exists(path):
             return []
-        return AwsConfig.load(path, machine.settings.trusted_configs).own_sections()
+        return [*AwsConfig.load(path, machine.settings.trusted_configs).own_sections()]
     except FilevaultError:
         return []
 

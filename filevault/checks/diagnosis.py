@@ -8,7 +8,7 @@ from filevault.errors import ConfigError, FilevaultError
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from filevault.checks.finding import Finding
@@ -28,10 +28,10 @@ class Fact(Record):
 
 
 class Diagnosis(Record):
-    """What one check found out."""
+    """What one check found out; `findings` are made while they are read: there may be very many."""
 
     facts: tuple[Fact, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: Iterable[Finding] = ()
 
 
 class MachineState(Record):

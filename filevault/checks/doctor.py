@@ -13,7 +13,7 @@ from filevault.system.record import Record
 from filevault.system.working_directory import directory_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from filevault.checks.diagnosis import MachineState
 
@@ -60,15 +60,7 @@ def diagnose(machine: MachineState, progress: Callable[[str], None]) -> list[Gro
     for group, name in CHECKS:
         if group not in groups:
             progress(group)
-        found = _checked(name, machine)
-        new = []
-        for each in found.findings:
-            if each.severity == ERROR:  # one that ends several checks is shown once
-                if each.message in said:
-                    continue
-                said.add(each.message)
-            new.append(each if each.hint else each._replace(hint=_OTHERWISE))
-        groups.setdefault(group, []).append(found._replace(findings=_bounded(new, name)))
+        groups.setdefault(group, []).append(_checked(name, machine, said))
     return [
         Group(
             name,
@@ -81,29 +73,50 @@ def diagnose(machine: MachineState, progress: Callable[[str], None]) -> list[Gro
     ]
 
 
-def _checked(name: str, machine: MachineState) -> Diagnosis:
+def _checked(name: str, machine: MachineState, said: set[str]) -> Diagnosis:
+    """Run a check; `said` are the messages of all errors so far."""
     try:
         found: Diagnosis = import_module(f"filevault.checks.{name}").check(machine)
+        return found._replace(findings=_bounded(_new(found.findings, said), name))
     except InterruptedByUserError:
         raise
     except FilevaultError as error:
-        return Diagnosis(findings=(error_finding(name.replace("_", " "), name, error),))
+        failure = error_finding(name.replace("_", " "), name, error)
     except Exception as error:  # noqa: BLE001 - one failure must not hide what the others find
         reason = exhausted(error) or directory_error(error)
         if reason is not None:
             return Diagnosis(findings=(error_finding(name.replace("_", " "), name, reason),))
         message = f"the check failed: unexpected {type(error).__name__}, a bug in filevault"
         hint = "please report it"
-        finding = Finding(name.replace("_", " "), name, ERROR, message, 1, hint)
-        return Diagnosis(findings=(finding,))
-    return found
+        failure = Finding(name.replace("_", " "), name, ERROR, message, 1, hint)
+    return Diagnosis(findings=_bounded(_new((failure,), said), name))
 
 
-def _bounded(found: list[Finding], name: str) -> tuple[Finding, ...]:
-    if len(found) <= MAX_FINDINGS:
-        return tuple(found)
-    worst = max(found[MAX_FINDINGS - 1 :], key=lambda each: each.severity == ERROR)
-    more = len(found) - MAX_FINDINGS + 1
-    message = f"{more} more are not shown; correct these first"
-    last = Finding(name.replace("_", " "), name, worst.severity, message, worst.status)
-    return (*found[: MAX_FINDINGS - 1], last)
+def _new(found: Iterable[Finding], said: set[str]) -> Iterator[Finding]:
+    """Yield findings, each with a hint; an error that ends several checks only once."""
+    for each in found:
+        if each.severity == ERROR:
+            if each.message in said:
+                continue
+            said.add(each.message)
+        yield each if each.hint else each._replace(hint=_OTHERWISE)
+
+
+def _bounded(found: Iterable[Finding], name: str) -> tuple[Finding, ...]:
+    """Return the first findings, and in the last one how many more there are: maybe thousands."""
+    shown: list[Finding] = []
+    more, worst = 0, None
+    for each in found:
+        if len(shown) < MAX_FINDINGS - 1:
+            shown.append(each)
+            continue
+        more += 1
+        if worst is None or (each.severity == ERROR != worst.severity):
+            worst = each
+    if worst is None:
+        return tuple(shown)
+    if more > 1:
+        message = f"{more} more are not shown; correct these first"
+        subject = name.replace("_", " ")
+        worst = Finding(subject, name, worst.severity, message, worst.status)
+    return (*shown, worst)

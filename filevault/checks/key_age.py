@@ -9,6 +9,8 @@ from filevault.checks.finding import WARNING, Finding
 from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from filevault.checks.diagnosis import MachineState
 
 _DAY = 86400
@@ -26,12 +28,14 @@ def check(machine: MachineState) -> Diagnosis:
     if created:
         days = max(0, int(now - created[0][0]) // _DAY)
         facts.append(Fact("oldest key", f"{printable(created[0][1], 80)}, {days} days"))
-    findings = []
+    return Diagnosis(tuple(facts), _aged(created, limit, now))
+
+
+def _aged(created: list[tuple[int, str]], limit: int, now: float) -> Iterator[Finding]:
     for time, name in created:
         if not limit or now - time < limit:
             break
         message = f"is {int(now - time) // _DAY} days old; the limit is {limit // _DAY}"
         hint = f"filevault rotate {shell_word(name)}"
         subject = f"key {printable(name, 80)!r}"
-        findings.append(Finding(subject, "age", WARNING, message, hint=hint))
-    return Diagnosis(tuple(facts), tuple(findings))
+        yield Finding(subject, "age", WARNING, message, hint=hint)

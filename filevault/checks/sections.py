@@ -24,7 +24,7 @@ def check(machine: MachineState) -> Diagnosis:
     config = machine.config_if_read()
     if config is None:
         return Diagnosis()
-    return Diagnosis(findings=tuple(_findings(config)))
+    return Diagnosis(findings=_findings(config))
 
 
 def _findings(config: AwsConfig) -> Iterator[Finding]:

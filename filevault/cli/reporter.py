@@ -14,6 +14,8 @@ from filevault.system.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from filevault.errors import FilevaultError
 
 _LONGEST = 1400  # characters of an error message
@@ -54,6 +56,16 @@ class Reporter:
         import json
 
         print(json.dumps(value, indent=2))
+
+    def json_array(self, values: Iterable[object]) -> None:
+        """Print an array as `json` does, one value after the other: there may be very many."""
+        from filevault.system.indented_json import indented
+
+        start = "[\n  "
+        for value in values:
+            self.write(start + indented(value, "  "))
+            start = ",\n  "
+        self.result("\n]" if start[0] == "," else "[]")
 
     def result_once(self, text: str) -> None:
         """Print a line that cannot be printed again. Raises StorageError if it was not written."""

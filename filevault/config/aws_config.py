@@ -17,7 +17,7 @@ from filevault.system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from typing import NoReturn
 
     from filevault.system.inputs import Inputs
@@ -280,23 +280,21 @@ class AwsConfig:
         """Return a `[services NAME]`; its endpoints are in `nested`."""
         return self._find("services", name)
 
-    def own_sections(self) -> list[Section]:
-        """Return every section with its own settings only, whatever its header.
+    def own_sections(self) -> Iterator[Section]:
+        """Yield every section with its own settings only, whatever its header.
 
         For a credentials file, where `[NAME]` is a profile: a header that AWS does not define is
         the name, and the type is empty. Settings of `[DEFAULT]` are in a section of that name.
         """
-        found = []
         for header, block in self._blocks.items():
             if not isinstance(block, _Block):
                 start, end = block
                 (block,) = _read_blocks(self._text[start:end], self._line(start), self.path)
             section_type, name = _meaning(header) or ("", header)
-            found.append(self._own_section(section_type, name, block.line, block.options))
+            yield self._own_section(section_type, name, block.line, block.options)
         if self._defaults:
             line = min(line for line, _value in self._defaults.values())
-            found.append(self._own_section("", "DEFAULT", line, self._defaults))
-        return found
+            yield self._own_section("", "DEFAULT", line, self._defaults)
 
     def _own_section(
         self, section_type: str, name: str, line: int, options: Mapping[str, tuple[int, str]]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 _PARSED = 64
+_DIGEST = 32  # bytes
 
 
 class Items:
@@ -52,7 +53,7 @@ class Items:
         self.commits = Commits(vault, push)
         self._vault = vault
         self._warn = warn
-        self._texts: dict[str, tuple[str, bytes]] = {}  # with the digest of the file
+        self._texts: dict[str, bytes] = {}  # after the 32 bytes of the file's digest
         self._index = KeyIndex()
         self._rotating: dict[str, tuple[str, ...]] = {}  # the known keys in the fields of items
         self._sharing: dict[AccessKey, tuple[str, ...]] = {}  # of keys whose id several items have
@@ -100,12 +101,12 @@ class Items:
             self._unreadable.pop(name, None)
         for name in names:
             digest = self._digest(name)
-            known, failed = self._texts.get(name), self._unreadable.get(name)
+            known, failed = name in self._texts, self._unreadable.get(name)
             if name == primary:
                 if digest != before.digest:
                     raise _changed(primary)  # and keep what is known of it
-            elif known is not None:
-                if known[0] != digest:
+            elif known:
+                if self._split(name)[0] != digest:
                     self._try_read(name)
             elif failed is None or failed[0] != digest:
                 self._try_read(name)
@@ -139,7 +140,7 @@ class Items:
         digest, text = self._vault.open_item(name)
         stored = read_stored_item(name, digest, text)
         self._forget(name)
-        self._texts[name] = digest, text
+        self._texts[name] = bytes.fromhex(digest) + text
         self._index.add(name, stored.access_keys())
         if stored.fields != NO_FIELDS:
             self._rotating[name] = stored.fields.known_keys or ()
@@ -156,6 +157,11 @@ class Items:
         self._rotating.pop(name, None)
         self._parsed.pop(name, None)
         del self._texts[name]
+
+    def _split(self, name: str) -> tuple[str, bytes]:
+        """Return the digest and the text of an item, as they were last read or written."""
+        text = self._texts[name]
+        return text[:_DIGEST].hex(), text[_DIGEST:]
 
     def _keep_parsed(self, stored: StoredItem) -> None:
         if len(self._parsed) >= _PARSED:
@@ -178,7 +184,7 @@ class Items:
         """Return an item as it was last read or written."""
         found = self._parsed.get(name)
         if found is None:
-            found = read_stored_item(name, *self._texts[name])
+            found = read_stored_item(name, *self._split(name))
             self._keep_parsed(found)
         return found
 
@@ -260,7 +266,7 @@ class Items:
     def has_secret(self, secret_access_key: str) -> bool:
         """Return whether an item contains a secret, whichever key it belongs to."""
         wanted = secret_access_key.encode()
-        return any(wanted in text for _, text in self._texts.values())
+        return any(text.find(wanted, _DIGEST) >= 0 for text in self._texts.values())
 
     def _with_id(self, access_key_id: str) -> list[StoredItem]:
         return [self.stored(name) for name in self._index.names(access_key_id)]

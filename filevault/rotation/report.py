@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from json import dumps
 from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError, NotCommittedError, PartlyDoneError
+from filevault.system.indented_json import indented
 from filevault.system.printable import printable
 from filevault.system.times import format_time
 
@@ -15,25 +15,16 @@ if TYPE_CHECKING:
     from filevault.rotation.outcome import Outcome
 
 
-def json_text(outcome: Outcome, indent: str = "") -> str:
-    """Return an outcome as `json.dumps` writes it with an indentation of 2, below `indent`.
-
-    `json.dumps` with an indentation creates garbage for each value, which adds up over many.
-    """
-    inner = f"{indent}  "
+def json_text(outcome: Outcome, margin: str = "") -> str:
+    """Return an outcome as JSON with an indentation of 2, below `margin`."""
     values = outcome._asdict()
     error: FilevaultError | None = values.pop("error")
     for moment in ("created", "until"):
         if values[moment] is not None:
             values[moment] = format_time(values[moment])
-    texts = {name: "null" if value is None else dumps(value) for name, value in values.items()}
-    if outcome.items:
-        listed = dumps(outcome.items, separators=(f",\n{inner}  ", ": "))
-        texts["items"] = f"[\n{inner}  {listed[1:-1]}\n{inner}]"
-    texts["error"] = "null" if error is None else dumps(error.message)
-    texts["hint"] = "null" if error is None else dumps(error.hint)
-    members = f",\n{inner}".join([f'"{name}": {text}' for name, text in texts.items()])
-    return f"{indent}{{\n{inner}{members}\n{indent}}}"
+    values["error"] = None if error is None else error.message
+    values["hint"] = None if error is None else error.hint
+    return margin + indented(values, margin)
 
 
 def line(outcome: Outcome) -> str:

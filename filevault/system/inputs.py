@@ -26,6 +26,8 @@ _TICK = 20_000_000
 """Nanoseconds: twice the coarsest step in which Linux advances the times of files (HZ=100)."""
 _SECOND = 1_000_000_000
 """Nanoseconds: the step of ext4 with inodes of 128 bytes, and of ext2 and ext3."""
+_MAX_PATHS = 1000
+"""More than an answer file takes (`filevault/lane/answer.py`); a walk over a vault keeps none."""
 
 
 class Witness(Record):
@@ -64,8 +66,15 @@ class Inputs:
         self.doubt: str | None = None
 
     def spoil(self, doubt: str) -> None:
-        """Note why what this run read does not say what a later one would do."""
-        self.doubt = self.doubt or doubt
+        """Note why what this run read does not say what a later one would do.
+
+        From then on nothing is kept: no later doubt counts.
+        """
+        if self.doubt is None:
+            self.doubt = doubt
+            self._found.clear()
+            self._looked_at.clear()
+            self.devices.clear()
 
     def _is_recent(self, info: os.stat_result) -> bool:
         """Return whether a further change might not show in the times of a file."""
@@ -81,8 +90,9 @@ class Inputs:
 
         `before` and `after` are fstat(2) of it, taken around the reading.
         """
-        numbers = witness_numbers(FILE, before)
-        if numbers != witness_numbers(FILE, after):
+        if self.doubt is not None:
+            return
+        if witness_numbers(FILE, before) != witness_numbers(FILE, after):
             self.spoil("a file changed while it was read")
         if self._is_recent(before):
             self.spoil("a file changed shortly before it was read")
@@ -98,14 +108,15 @@ class Inputs:
 
     def writable(self, path: str) -> None:
         """Note that this process may create files in a folder."""
-        self._found.setdefault(f"{path}/.", Witness(WRITABLE, path))
+        if self.doubt is None:
+            self._found.setdefault(f"{path}/.", Witness(WRITABLE, path))
 
     def real_path(self, path: str) -> str:
         """Return a path with its links resolved (os.path.realpath), and note where it led."""
         real = os.path.realpath(path)
         if not path.startswith("/"):
             self.spoil("a path is relative")
-        elif self._looked_at.setdefault(path, real) != real:
+        elif self.doubt is None and self._looked_at.setdefault(path, real) != real:
             self.spoil("a link changed during the run")
         return real
 
@@ -137,12 +148,18 @@ class Inputs:
         return info
 
     def _note(self, kind: str, path: str, info: os.stat_result) -> None:
+        if self.doubt is not None:
+            return
         self.devices.setdefault(info.st_dev, path)
         self._add(Witness(kind, path, witness_numbers(kind, info)))
 
     def _add(self, witness: Witness) -> None:
         if not witness.path.startswith("/"):
             self.spoil("a path is relative")
+        if len(self._found) >= _MAX_PATHS:
+            self.spoil("it read too many files")
+        if self.doubt is not None:
+            return
         before = self._found.get(witness.path)
         if before is not None and before != witness:
             if {before.kind, witness.kind} == {FILE, FOLDER}:
@@ -153,7 +170,8 @@ class Inputs:
                     self.spoil("a folder changed during the run")
             else:
                 self.spoil("a path changed during the run")
-        self._found[witness.path] = witness
+        if self.doubt is None:
+            self._found[witness.path] = witness
 
     def witnesses(self) -> list[Witness] | None:
         """Return the witnesses as they are now; None with a `doubt` that they say the same.
@@ -163,13 +181,13 @@ class Inputs:
         """
         found: dict[tuple[str, str], Witness] = {}
         there: dict[str, os.stat_result | None] = {}
-        for path, real in self._looked_at.items():
+        for path, real in [*self._looked_at.items()]:  # a doubt clears what is walked
             end, info = self._walk(path, found, there)
             if info is None:
                 found[ABSENT, end] = Witness(ABSENT, end)
             if os.path.realpath(path) != real:
                 self.spoil("a link changed during the run")
-        for witness in self._found.values():
+        for witness in [*self._found.values()]:
             end, info = self._walk(witness.path, found, there)
             if witness.kind == WRITABLE:
                 found[WRITABLE, end] = witness._replace(path=end)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    _Build = Callable[[list[tuple[str, Any]]], Any] | None
+
 MAX_INTEGER = 2**53 - 1
 MAX_FOREIGN_DEPTH = 32
 """Limit of levels in other programs' JSON; Python's parser fails at about a thousand."""
@@ -20,7 +22,10 @@ MAX_FOREIGN_DEPTH = 32
 _PART = r'"(?:[^"\\]|\\.)*"?|[][{}]'
 _NO_BRACES = bytes(byte for byte in range(256) if byte not in b"{}")
 _CONTAINERS = frozenset({dict, list})
-_NESTED = _CONTAINERS | {str, int}
+_SCALARS = frozenset({str, int})
+_NESTED = _CONTAINERS | _SCALARS
+_BLOCK = 1 << 16  # characters of a table that are parsed at once
+_MANY = 1000  # entries of a table that are written at once
 _BLANK = " \t\n\r"  # RFC 8259 §2
 
 
@@ -50,21 +55,23 @@ class _Settings:
 
     strict = True
     object_hook = None
-    object_pairs_hook = staticmethod(_unique)
     parse_float = staticmethod(_no_float)
     parse_constant = staticmethod(_no_float)
 
-    def __init__(self, parse_int: Callable[[str], int]) -> None:
+    def __init__(self, parse_int: Callable[[str], int], build: _Build) -> None:
         self.parse_int = parse_int
+        self.object_pairs_hook = build
 
 
-def _scanner(parse_int: Callable[[str], int]) -> Callable[[str, int], tuple[Any, int]]:
+def _scanner(
+    parse_int: Callable[[str], int], build: _Build = _unique
+) -> Callable[[str, int], tuple[Any, int]]:
     """Return the function that parses the JSON value at a position of a text.
 
     It is the one that `json` uses: importing that module compiles seven regular expressions for
-    what is in C now.
+    what is in C now. `build` makes an object of its members.
     """
-    settings: Any = _Settings(parse_int)
+    settings: Any = _Settings(parse_int, build)
     try:
         from _json import make_scanner
 
@@ -73,7 +80,7 @@ def _scanner(parse_int: Callable[[str], int]) -> Callable[[str, int], tuple[Any,
         from json import JSONDecoder
 
         decoder: Any = JSONDecoder(
-            object_pairs_hook=_unique,
+            object_pairs_hook=build,
             parse_float=_no_float,
             parse_constant=_no_float,
             parse_int=parse_int,
@@ -136,8 +143,7 @@ def loads(data: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
 def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
     """Parse an object of strings, integers, lists and objects with at most `depth` levels.
 
-    Unknown keys are kept. Used for `trust.json`, which every command reads and which may contain
-    thousands of items. Raises DamagedError.
+    Unknown keys are kept. Raises DamagedError.
     """
     try:
         value = _load(data, int)
@@ -149,6 +155,138 @@ def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
     except _RefusedError as error:
         raise DamagedError(f"{what} is damaged: it has {error}") from error
     return value
+
+
+def loads_with_texts(data: bytes, what: str, table: str) -> dict[str, Any]:
+    """Parse as `loads_nested` does, three levels, but return the members of one object as texts.
+
+    Used for `trust.json`, which every command reads and whose table of items may be long: a text,
+    `"name":{...}`, takes half the memory of the object, and is written again as it is.
+
+    Args:
+        data: the bytes as stored.
+        what: names them in messages.
+        table: the key of an object of objects.
+
+    Raises DamagedError, also if a member of the table is no object.
+    """
+    try:
+        return _read_compact(data, table)
+    except (_RefusedError, ValueError, IndexError, StopIteration, RecursionError):
+        pass  # not as filevault writes it: parse it as a whole
+    value = loads_nested(data, what, 3)
+    entries = value.get(table)
+    if isinstance(entries, dict):
+        if not all(isinstance(each, dict) for each in entries.values()):
+            raise DamagedError(f"{what} is damaged: it has an entry that is no object")
+        value[table] = {name: dumps_member(name, each) for name, each in entries.items()}
+    return value
+
+
+def dumps_member(name: str, entry: Mapping[str, str | int]) -> str:
+    """Return the text of a member as `loads_with_texts` does."""
+    return dumps({name: entry})[1:-1].decode("utf-8")
+
+
+def loads_member(text: str) -> dict[str, Any]:
+    """Return the object of a member whose text `loads_with_texts` or `dumps_member` returned."""
+    (entry,) = _scanner(int)(f"{{{text}}}", 0)[0].values()
+    found: dict[str, Any] = entry
+    return found
+
+
+def _read_compact(data: bytes, table: str) -> dict[str, Any]:
+    """Parse what `dumps_with_texts` wrote. Raises an error for what is, or may be, other text."""
+    if b"\\" in data:
+        raise _RefusedError("a character that is escaped")
+    text = data.decode("utf-8")
+    scan = _scanner(int)
+    found: dict[str, Any] = {}
+    at = count = 0
+    while text[at] == ("," if count else "{"):
+        name, at = scan(text, at + 1)
+        if type(name) is not str or text[at] != ":":
+            raise _RefusedError("no member")
+        read = _read_table if name == table else scan
+        found[name], at = read(text, at + 1)
+        count += 1
+    if text[at:] != "}" or not count or len(found) != count:
+        raise _RefusedError("no JSON object")
+    _check_depth({name: each for name, each in found.items() if name != table}, 3)
+    return found
+
+
+def _read_table(text: str, start: int) -> tuple[dict[str, str], int]:
+    """Return the members of the object at a position, as texts, and where it ends.
+
+    They are parsed, and cut, some at a time. Raises as `_read_compact`.
+    """
+    found: dict[str, str] = {}
+    if text[start : start + 2] == "{}":
+        return found, start + 2
+    if text[start] != "{":
+        raise _RefusedError("no table")
+    scan = _scanner(int, None)
+    count, at, end = 0, start + 1, 0
+    while not end:
+        cut = text.find('},"', at + _BLOCK)
+        block = text[at:] if cut < 0 else text[at : cut + 1]
+        entries, used = scan(f"{{{block}}}", 0)
+        if used < len(block) + 2:  # the table ends in it
+            block, end = block[: used - 2], at + used - 1
+        elif cut < 0:
+            raise _RefusedError("no end")
+        texts = f",{block}".split("}")
+        del texts[-1]
+        _check_entries(entries, block, len(texts))
+        found.update(zip(entries, [text[1:] + "}" for text in texts], strict=True))
+        count += len(entries)
+        at = cut + 2
+    if len(found) != count:
+        raise _RefusedError("a duplicate key")
+    return found, end
+
+
+def _check_entries(entries: dict[str, Any], text: str, count: int) -> None:
+    """Check that a text is one of flat objects, without spaces, as many as its closing braces.
+
+    No character is escaped, so each name and each value that is a text has two quotes: with more
+    of them, a name was there twice.
+    """
+    if any(blank in text for blank in _BLANK):
+        raise _RefusedError("a space")
+    if len(entries) != count or set(map(type, entries.values())) != {dict}:
+        raise _RefusedError("an entry that is no flat object")
+    members = [member for each in entries.values() for member in each.values()]
+    if not _SCALARS.issuperset(map(type, members)):
+        raise _RefusedError("a value that is neither text nor integer")
+    integers = [member for member in members if type(member) is int]
+    if integers and (min(integers) < 0 or max(integers) > MAX_INTEGER):
+        raise _RefusedError("an integer out of range")
+    if text.count('"') != 2 * (len(entries) + 2 * len(members) - len(integers)):
+        raise _RefusedError("a duplicate key")
+
+
+def _check_depth(value: dict[str, Any], depth: int) -> None:
+    """Check the types of all values, level by level: there may be thousands of small objects."""
+    level: list[Any] = [value]
+    while level:
+        if depth == 0:
+            raise _RefusedError("too many levels")
+        depth -= 1
+        members: list[Any] = []
+        for each in level:
+            members += each.values() if type(each) is dict else each
+        types = set(map(type, members))
+        if not types <= _NESTED:
+            raise _RefusedError("a value that is neither text nor integer")
+        if int in types:
+            integers = [member for member in members if type(member) is int]
+            if min(integers) < 0 or max(integers) > MAX_INTEGER:
+                raise _RefusedError("an integer out of range")
+        level = []
+        if not types.isdisjoint(_CONTAINERS):
+            level = [member for member in members if type(member) in _CONTAINERS]
 
 
 def without_records(data: bytes, name: str) -> bytes | None:
@@ -197,33 +335,30 @@ def is_too_deep(text: str) -> bool:
     return False
 
 
-def _check_depth(value: dict[str, Any], depth: int) -> None:
-    """Check the types of all values, level by level: there may be thousands of small objects."""
-    level: list[Any] = [value]
-    while level:
-        if depth == 0:
-            raise _RefusedError("too many levels")
-        depth -= 1
-        members: list[Any] = []
-        for each in level:
-            members += each.values() if type(each) is dict else each
-        types = set(map(type, members))
-        if not types <= _NESTED:
-            raise _RefusedError("a value that is neither text nor integer")
-        if int in types:
-            integers = [member for member in members if type(member) is int]
-            if min(integers) < 0 or max(integers) > MAX_INTEGER:
-                raise _RefusedError("an integer out of range")
-        level = []
-        if not types.isdisjoint(_CONTAINERS):
-            level = [member for member in members if type(member) in _CONTAINERS]
-
-
 def dumps(value: Mapping[str, object]) -> bytes:
     """Return compact UTF-8 JSON, keys in the order given, non-ASCII text as it is."""
     import json
 
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def dumps_with_texts(value: Mapping[str, Any], table: str) -> bytes:
+    """Return what `dumps` would, with the members of `table` as `loads_with_texts` returns them."""
+    from itertools import islice
+
+    parts: list[bytes] = []
+    for key, member in value.items():
+        start = b"," if parts else b"{"
+        if key != table:
+            parts.append(start + dumps({key: member})[1:-1])
+            continue
+        parts.append(start + dumps({key: {}})[1:-2])
+        texts, comma = iter(member.values()), ""
+        while some := ",".join(islice(texts, _MANY)):
+            parts.append((comma + some).encode("utf-8"))
+            comma = ","
+        parts.append(b"}")
+    return b"".join((*parts, b"}" if parts else b"{}"))
 
 
 def canonical(value: object) -> str:

@@ -42,7 +42,7 @@ def accept(vault: Vault, name: str) -> tuple[str | None, str | None]:
     ):
         account = known
     after = seen_with_account(item, digest, account)
-    vault.trust.replace_seen(path_name, after, vault.memory.condition(path_name, after))
+    vault.trust.replace_seen(path_name, after, vault.memory.condition(after))
     return known, account
 
 

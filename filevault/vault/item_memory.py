@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from filevault.vault.trust import Trust
+    from filevault.vault.trust import IsStored, Trust
 
 
 class ItemMemory:
@@ -21,15 +21,14 @@ class ItemMemory:
     Args:
         trust: the vault's `trust.json`.
         notice: called with the message if it cannot be written.
-        is_stored: returns for the encoded name and the digest of an item whether its files still
-            have that digest.
+        is_stored: looks at an item's files.
     """
 
     def __init__(
         self,
         trust: Trust,
         notice: Callable[[str], None],
-        is_stored: Callable[[str, str], bool],
+        is_stored: IsStored,
     ) -> None:
         self._trust = trust
         self._notice = notice
@@ -38,12 +37,12 @@ class ItemMemory:
     def record_seen(self, path_name: str, seen: SeenItem) -> None:
         """Record an item that was read, unless a later state is recorded or is in the file."""
         with self._noticing():
-            self._trust.record_seen(path_name, seen, self.condition(path_name, seen))
+            self._trust.record_seen(path_name, seen, self.condition(seen))
 
     def record_written(self, path_name: str, seen: SeenItem) -> None:
         """Record an item that was written here, whatever was recorded of it."""
         with self._noticing():
-            self._trust.replace_seen(path_name, seen, self.condition(path_name, seen))
+            self._trust.replace_seen(path_name, seen, self.condition(seen))
 
     def restore(self, path_name: str, seen: SeenItem) -> None:
         """Record again what was recorded before a removal that failed."""
@@ -55,15 +54,13 @@ class ItemMemory:
         with self._noticing():
             self._trust.record_account(path_name, key_id, account)
 
-    def condition(self, path_name: str, seen: SeenItem) -> Callable[[], bool]:
+    def condition(self, seen: SeenItem) -> IsStored | None:
         """Return what determines, under the lock, whether an item may be recorded.
 
         Another process may have replaced it since it was read or written here. Without
-        generations only the file shows that.
+        generations only the file shows that. None where the generation shows it.
         """
-        if seen.generation is not None:
-            return lambda: True
-        return lambda: self._is_stored(path_name, seen.sha256)
+        return self._is_stored if seen.generation is None else None
 
     @contextlib.contextmanager
     def _noticing(self) -> Iterator[None]:

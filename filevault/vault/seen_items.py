@@ -3,11 +3,15 @@
 Records only move forward: an older item, or a removed one that is back, changes nothing. Only
 `replace` lowers a generation, for an item that a person stores or accepts. An item of a shared
 store has no generation: there a reader records only what is in the file at that time.
+
+There may be very many, so the table of items has their JSON texts; that of the removed ones, which
+is bounded, has objects.
 """
 
 from __future__ import annotations
 
 from filevault.system.record import Record
+from filevault.system.strict_json import dumps_member, loads_member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +21,8 @@ if TYPE_CHECKING:
 MAX_REMOVED = 1000
 """The number of removed items that are recorded; the oldest are dropped first."""
 
-_ITEMS = "items"
+ITEMS = "items"
+"""The key of the table of items."""
 _REMOVED = "removed"
 
 
@@ -44,15 +49,37 @@ class SeenItem(Record):
 
 def is_valid(content: Mapping[str, Any]) -> bool:
     """Return whether the parts of `trust.json` that are read here are well-formed."""
-    return all(
-        isinstance(entries, dict) and all(isinstance(each, dict) for each in entries.values())
-        for entries in (content.get(key, {}) for key in (_ITEMS, _REMOVED))
+    removed = content.get(_REMOVED, {})
+    return (
+        isinstance(content.get(ITEMS, {}), dict)
+        and isinstance(removed, dict)
+        and all(isinstance(each, dict) for each in removed.values())
     )
+
+
+def text_of(path_name: str, seen: SeenItem) -> str:
+    """Return the member of the table of items for an item, as JSON."""
+    entry: dict[str, Any] = {}
+    _write(entry, seen)
+    return dumps_member(path_name, entry)
+
+
+def digest_of(text: str) -> str:
+    """Return the digest in a text of `text_of`."""
+    return _item_of(text).sha256
+
+
+def _item_of(text: str) -> SeenItem:
+    """Return the item of a text of `text_of`."""
+    seen = _parsed(loads_member(text))
+    assert seen is not None  # noqa: S101 - for mypy
+    return seen
 
 
 def seen_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
     """Return what was last seen of an item, by its encoded name."""
-    return _parsed(content.get(_ITEMS, {}).get(path_name))
+    text = content.get(ITEMS, {}).get(path_name)
+    return None if text is None else _parsed(loads_member(text))
 
 
 def removed_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
@@ -70,36 +97,47 @@ def is_put_back(tombstone: SeenItem, generation: int | None, sha256: str) -> boo
     return tombstone.generation is not None and generation <= tombstone.generation
 
 
-def record(content: dict[str, Any], path_name: str, seen: SeenItem) -> None:
-    """Record an item, unless a later state is recorded."""
+def record(content: dict[str, Any], path_name: str, text: str) -> None:
+    """Record an item, unless a later state is recorded; `text` is that of `text_of`."""
+    seen = _item_of(text)
     tombstone = removed_item(content, path_name)
     if tombstone is not None and is_put_back(tombstone, seen.generation, seen.sha256):
         return
     known = seen_item(content, path_name)
     if known is None or not known.outdates(seen.generation, seen.sha256):
-        replace(content, path_name, seen)
+        replace(content, path_name, text)
 
 
-def record_account(content: dict[str, Any], path_name: str, key_id: str, account: str) -> None:
-    """Record the AWS account of an item's key, unless another key is recorded."""
+def record_account(content: dict[str, Any], path_name: str, text: str) -> None:
+    """Record the AWS account of an item's key, unless another key is recorded.
+
+    Of `text` only that key and the account count.
+    """
+    account = _item_of(text)
     known = seen_item(content, path_name)
-    if known is not None and known.key_id == key_id:
-        replace(content, path_name, known._replace(account=account))
+    if known is not None and known.key_id == account.key_id:
+        replace(content, path_name, text_of(path_name, known._replace(account=account.account)))
 
 
-def replace(content: dict[str, Any], path_name: str, seen: SeenItem) -> None:
-    """Record an item, whatever was recorded of it."""
+def replace(content: dict[str, Any], path_name: str, text: str) -> None:
+    """Record an item, whatever was recorded of it. Arguments as of `record`."""
     content.get(_REMOVED, {}).pop(path_name, None)
-    item = content.setdefault(_ITEMS, {}).setdefault(path_name, {})
-    _write(item, seen)
+    items = content.setdefault(ITEMS, {})
+    known = items.get(path_name)
+    entry = {} if known is None else loads_member(known)
+    if not entry.keys() <= SeenItem._names:  # a key of a newer version is kept
+        _write(entry, _item_of(text))
+        text = dumps_member(path_name, entry)
+    items[path_name] = text
 
 
-def record_removed(content: dict[str, Any], path_name: str, last: SeenItem) -> None:
-    """Record that an item was removed; `last` is its last state."""
+def record_removed(content: dict[str, Any], path_name: str, text: str) -> None:
+    """Record that an item was removed; `text` is that of its last state."""
+    last = _item_of(text)
     before = removed_item(content, path_name)
     if before is not None and before.outdates(last.generation, last.sha256):
         last = before
-    content.get(_ITEMS, {}).pop(path_name, None)
+    content.get(ITEMS, {}).pop(path_name, None)
     tombstones = content.setdefault(_REMOVED, {})
     tombstones.pop(path_name, None)
     _write(tombstones.setdefault(path_name, {}), last)
@@ -109,7 +147,7 @@ def record_removed(content: dict[str, Any], path_name: str, last: SeenItem) -> N
 
 def forget_all(content: dict[str, Any]) -> None:
     """Forget every item."""
-    for key in (_ITEMS, _REMOVED):
+    for key in (ITEMS, _REMOVED):
         content.pop(key, None)
 
 

@@ -11,7 +11,7 @@ import contextlib
 
 from filevault.errors import DamagedError, FilevaultError, NewerFormatError
 from filevault.system.printable import printable
-from filevault.system.strict_json import dumps, loads_nested, without_records
+from filevault.system.strict_json import dumps_with_texts, loads_with_texts, without_records
 from filevault.vault import seen_items
 from filevault.vault.pin import Pin
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
     from filevault.vault.seen_items import SeenItem
 
+    IsStored = Callable[[str, str], bool]
+    """Return for the encoded name and the digest of an item whether its file still has that."""
+    _Change = tuple[Callable[[dict[str, Any], str, str], None], str, str, IsStored | None]
+
 _FILE = "trust.json"
 _LOCK = ".lock"
 _LIMIT = 64 << 20
@@ -30,10 +34,6 @@ _LARGE = 4096  # bytes of a file whose items may be parsed later
 _FORMAT = "filevault/1"
 _TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
 _LISTS = ("recipients", "unfinished", "writing", "resealing")
-
-
-def _always() -> bool:
-    return True
 
 
 class Trust:
@@ -50,8 +50,9 @@ class Trust:
         self._state = state
         self._remembers = remembers
         self._unparsed: bytes | None = None  # the file, until its items are parsed
+        self._content: dict[str, Any] = {}
         self._content = self._load_without_items() if items_later else self._load()
-        self._batch: list[Callable[[dict[str, Any]], None]] | None = None
+        self._batch: list[_Change] | None = None
 
     def reload(self) -> None:
         """Read the file again, with the changes of other processes; not inside a batch."""
@@ -59,19 +60,27 @@ class Trust:
             self._content, self._unparsed = self._load(), None
 
     def _load(self) -> dict[str, Any]:
-        data, what = self._read()
-        return {} if data is None else self._parsed(data, what)
+        return self._present(*self._read())
+
+    def _present(self, data: bytes | None, what: str) -> dict[str, Any]:
+        """Return what these bytes of the file say."""
+        if data is None:
+            return {}
+        # Writing what is known takes a tenth of the time of parsing it again.
+        if self._content and self._unparsed is None and _dumps(self._content) == data:
+            return self._content
+        return self._parsed(data, what)
 
     def _load_without_items(self) -> dict[str, Any]:
         """Return what the file says, without its items if there are many."""
         data, what = self._read()
         if data is None:
             return {}
-        rest = without_records(data, "items") if len(data) > _LARGE else None
+        rest = without_records(data, seen_items.ITEMS) if len(data) > _LARGE else None
         if rest is not None:
             with contextlib.suppress(FilevaultError):  # which is raised for the whole below
                 content = self._parsed(rest, what)
-                if "items" not in content:
+                if seen_items.ITEMS not in content:
                     self._unparsed = data
                     return content
         return self._parsed(data, what)
@@ -96,7 +105,7 @@ class Trust:
 
     def _parsed(self, data: bytes, what: str) -> dict[str, Any]:
         try:
-            content = loads_nested(data, what, 3)
+            content = loads_with_texts(data, what, seen_items.ITEMS)
         except DamagedError as error:
             raise self._damaged(what) from error
         version = content.get("format")
@@ -232,11 +241,11 @@ class Trust:
         from filevault.system.locks import locked
 
         with locked(self._state, _LOCK):
-            content = self._load() or {"format": _FORMAT}
-            before = dumps(content)
+            before, what = self._read()
+            content = _copy(self._present(before, what) or {"format": _FORMAT})
             change(content)
-            after = dumps(content)
-            if after != before or before == dumps({"format": _FORMAT}):
+            after = _dumps(content)
+            if after != before:
                 self._state.write(_FILE, after)
             self._content, self._unparsed = content, None
 
@@ -275,7 +284,7 @@ class Trust:
             content["pending"] = pin.digest
             content["resealing"] = {name: [digest] for name, digest in (older or {}).items()}
             for path_name, each in seen.items():
-                seen_items.record(content, path_name, each)
+                seen_items.record(content, path_name, seen_items.text_of(path_name, each))
 
         self._update(change)
 
@@ -288,7 +297,7 @@ class Trust:
             content.update(backend=pin.backend, vault=pin.vault, commit=pin.commitment)
             content["last_slot"] = slot
             for path_name, each in seen.items():
-                seen_items.record(content, path_name, each)
+                seen_items.record(content, path_name, seen_items.text_of(path_name, each))
 
         self._update(change)
 
@@ -298,25 +307,23 @@ class Trust:
             self._update(lambda content: content.__setitem__("last_slot", slot))
 
     def record_seen(
-        self, path_name: str, seen: SeenItem, is_stored: Callable[[], bool] = _always
+        self, path_name: str, seen: SeenItem, is_stored: IsStored | None = None
     ) -> None:
         """Record an item that was read, unless a later state is recorded.
 
-        `is_stored` returns whether the item is still as it was read, and is called under the lock.
+        `is_stored` is called under the lock; None to record the item in any case.
         """
         if self.seen(path_name) != seen:
-            self._record(_if(is_stored, seen_items.record, path_name, seen))
+            self._record(seen_items.record, path_name, seen, is_stored)
 
     def record_account(self, path_name: str, key_id: str, account: str) -> None:
         """Record the AWS account of an item's key, unless another key is recorded."""
         seen = self.seen(path_name)
         if seen is not None and seen.key_id == key_id and seen.account != account:
-            self._record(
-                lambda content: seen_items.record_account(content, path_name, key_id, account)
-            )
+            self._record(seen_items.record_account, path_name, seen._replace(account=account))
 
     def replace_seen(
-        self, path_name: str, seen: SeenItem, is_stored: Callable[[], bool] = _always
+        self, path_name: str, seen: SeenItem, is_stored: IsStored | None = None
     ) -> None:
         """Record an item that was stored or accepted, whatever was recorded of it.
 
@@ -331,11 +338,11 @@ class Trust:
         )
         # Until the end of a batch another process may store the item again, or remove it.
         change = seen_items.replace if lowers or self._batch is None else seen_items.record
-        self._record(_if(is_stored, change, path_name, seen))
+        self._record(change, path_name, seen, is_stored)
 
     def record_removed(self, path_name: str, last: SeenItem) -> None:
         """Record that an item is removed on purpose; `last` is its last state."""
-        self._record(lambda content: seen_items.record_removed(content, path_name, last))
+        self._record(seen_items.record_removed, path_name, last)
 
     @contextlib.contextmanager
     def batch(self, failed: Callable[[FilevaultError], None] | None = None) -> Iterator[None]:
@@ -346,7 +353,7 @@ class Trust:
         if self._batch is not None:
             yield
             return
-        changes: list[Callable[[dict[str, Any]], None]] = []
+        changes: list[_Change] = []
         self._batch = changes
         try:
             yield
@@ -360,31 +367,35 @@ class Trust:
                     raise
                 failed(error)
 
-    def _record(self, change: Callable[[dict[str, Any]], None]) -> None:
+    def _record(
+        self,
+        change: Callable[[dict[str, Any], str, str], None],
+        path_name: str,
+        seen: SeenItem,
+        is_stored: IsStored | None = None,
+    ) -> None:
+        """Apply a change to an item that is still as it was, or add it to the batch."""
         if self._state is None or not self._remembers:
             return
+        # As text: there may be very many.
+        changes = [(change, path_name, seen_items.text_of(path_name, seen), is_stored)]
         if self._batch is None:
-            self._update(change)
+            self._update(lambda content: _apply(changes, content))
         else:
-            self._batch.append(change)
-            change(self._with_items())
+            self._batch += changes
+            _apply(changes, self._with_items())
 
 
-def _if(
-    is_stored: Callable[[], bool],
-    change: Callable[[dict[str, Any], str, SeenItem], None],
-    path_name: str,
-    seen: SeenItem,
-) -> Callable[[dict[str, Any]], None]:
-    """Return the change of a record that does nothing once the item is another one."""
-
-    def changed(content: dict[str, Any]) -> None:
-        if is_stored():
-            change(content, path_name, seen)
-
-    return changed
+def _dumps(content: Mapping[str, Any]) -> bytes:
+    return dumps_with_texts(content, seen_items.ITEMS)
 
 
-def _apply(changes: Sequence[Callable[[dict[str, Any]], None]], content: dict[str, Any]) -> None:
-    for change in changes:
-        change(content)
+def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy to change: changes replace what is in a member's table, and do not alter it."""
+    return {key: {**each} if isinstance(each, dict) else each for key, each in content.items()}
+
+
+def _apply(changes: Sequence[_Change], content: dict[str, Any]) -> None:
+    for change, path_name, text, is_stored in changes:
+        if is_stored is None or is_stored(path_name, seen_items.digest_of(text)):
+            change(content, path_name, text)

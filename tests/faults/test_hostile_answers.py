@@ -7,6 +7,7 @@ as the program calls them; what `rotate` makes of such answers is in `tests/rota
 from __future__ import annotations
 
 import re
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -247,9 +248,12 @@ def _check_drip(aws: FakeAws, operation: str, *, whole: bool) -> None:
     session = caller.role()
     caller.role = lambda: session  # type: ignore[method-assign]
     caller.clients = Clients(deadline=0.3)
+    caller.caller = caller.caller._replace(clients=caller.clients)
     aws.reset_calls()
     aws.arm(hostile.dripping(aws.faults.wait, whole=whole), action=operation, times=9)
+    began = time.monotonic()
     found = ended(caller, operation)
+    assert time.monotonic() - began < 30, "the deadline is not this test's"
     assert isinstance(found, NetworkError)
     assert "did not answer in time" in found.message
     assert len(aws.calls) == 1, "asked again"

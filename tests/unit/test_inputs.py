@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +184,23 @@ def test_a_doubt_leaves_no_witness(tmp_path: Path, deed: str) -> None:
     with contextlib.suppress(FilevaultError):
         run()
     assert inputs.doubt is not None
+    assert inputs.witnesses() is None
+
+
+def test_a_walk_over_many_files_keeps_none_of_them(tmp_path: Path) -> None:
+    """An answer file has no room for so many; a vault may have 100,000."""
+    inputs = Inputs(LATER)
+    for number in range(1000):
+        inputs.exists(f"{tmp_path}/{number}")
+    assert inputs.witnesses() is not None
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            inputs.exists(f"{tmp_path}/more{number}")
+        assert tracemalloc.get_traced_memory()[0] < 10_000
+    finally:
+        tracemalloc.stop()
+    assert inputs.doubt == "it read too many files"
     assert inputs.witnesses() is None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,15 @@ from hypothesis import strategies as st
 
 from filevault.errors import DamagedError
 from filevault.system import strict_json
-from filevault.system.strict_json import canonical, loads_nested
+from filevault.system.strict_json import (
+    canonical,
+    dumps,
+    dumps_member,
+    dumps_with_texts,
+    loads_member,
+    loads_nested,
+    loads_with_texts,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -60,6 +69,7 @@ def test_a_python_without_the_modules_in_c_reads_and_writes_the_same() -> None:
         "from filevault.system import digest, strict_json\n"
         "value = strict_json.loads_nested(b' {\"a\": [1, \"\\xc3\\xa4\"]} ', 'it', 3)\n"
         "print(strict_json.canonical(value), digest.sha256_hex(b'abc'))\n"
+        "print(strict_json.loads_with_texts(b'{\"t\":{\"a\":{\"b\":1}}}', 'it', 't'))\n"
         "try: strict_json.loads_nested(b'{\"a\":1,\"a\":1}', 'it', 3)\n"
         "except Exception as error: print(error)\n"
     )
@@ -67,8 +77,107 @@ def test_a_python_without_the_modules_in_c_reads_and_writes_the_same() -> None:
     assert done.stdout == (
         # FIPS 180-4's own example.
         '{"a":[1,"\\u00e4"]} ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n'
+        "{'t': {'a': '\"a\":{\"b\":1}'}}\n"
         "it is damaged: it has a duplicate key\n"
     )
+
+
+SCALARS = st.integers(0, 2**53 - 1) | st.text(max_size=8)
+ENTRIES = st.dictionaries(st.text(max_size=8), SCALARS, max_size=3)
+MEMBERS = st.dictionaries(
+    st.text(max_size=4), SCALARS | st.lists(st.text(max_size=4)) | ENTRIES, max_size=3
+)
+TABLES = st.dictionaries(st.text(max_size=8), ENTRIES, max_size=9)
+
+
+def both_ways(data: bytes) -> tuple[object, object]:
+    """Return what is read with the table as texts, and with all of it as objects."""
+
+    def attempt(read: Callable[[], object]) -> object:
+        try:
+            return read()
+        except DamagedError:
+            return "damaged"
+
+    def as_objects() -> object:
+        value = loads_nested(data, "it", 3)
+        table = value.get("table")
+        if isinstance(table, dict):
+            if not all(isinstance(each, dict) for each in table.values()):
+                return "damaged"
+            value["table"] = {name: dumps_member(name, each) for name, each in table.items()}
+        return value
+
+    return attempt(lambda: loads_with_texts(data, "it", "table")), attempt(as_objects)
+
+
+@given(MEMBERS, TABLES, MEMBERS, st.integers(1, 40))
+def test_a_table_of_texts_is_what_its_objects_are(
+    before: dict[str, object], table: dict[str, object], after: dict[str, object], block: int
+) -> None:
+    value = {**before, "table": table, **after}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_json, "_BLOCK", block)
+        patch.setattr(strict_json, "_MANY", 2)
+        data = dumps(value)
+        texts, objects = both_ways(data)
+        assert texts == objects != "damaged"
+        again = loads_with_texts(data, "it", "table")
+        assert dumps_with_texts(again, "table") == data
+        assert {name: loads_member(text) for name, text in again["table"].items()} == table
+
+
+PIECES = [
+    '{"table":',
+    "{",
+    "}",
+    '"a":',
+    '"b":',
+    '"',
+    ",",
+    ":",
+    "[",
+    "]",
+    "1",
+    '"x"',
+    " ",
+    '{"c":1}',
+]
+PIECES += ['"a":{}', '"b":{"c":"}"}', '"d":{"c":1}', "\\", "-", "1.0", "true", '"},"', '"},":{']
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.integers(1, 12))
+def test_any_text_is_read_the_same_with_a_table_of_texts(pieces: list[str], block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_json, "_BLOCK", block)
+        for text in ("".join(pieces), '{"table":{' + ",".join(pieces) + "}}"):
+            texts, objects = both_ways(text.encode())
+            assert texts == objects
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        *('{"a":{},"a":{}}', '{"a":{"b":1,"b":1}}', '{"a":{"b":[]}}', '{"a":1}', '{"a":{"b":1.0}}'),
+        *('{"a":{"b":null}}', '{"a":{"b":9007199254740992}}', '{"a":{"b":-1}}', '{"a":{}', '{"a"}'),
+        *('{"a":{},}', '{"a":{}}}', '{"a":{"b":"\n"}}', "{1:{}}", "{,}", '{"a":{"b":{}}}'),
+    ],
+)
+def test_a_table_that_is_damaged_is_refused(table: str) -> None:
+    for text in (f'{{"table":{table}}}', f'{{"table":{table},"b":1}}'):
+        with pytest.raises(DamagedError, match="^it is damaged: it has "):
+            loads_with_texts(text.encode(), "it", "table")
+
+
+def test_a_table_as_filevault_writes_it_is_not_parsed_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = {f"team/p{n}": {"generation": n, "sha256": f"{n:064x}"} for n in range(3000)}
+    data = dumps({"format": "filevault/1", "table": table, "removed": {"a": {"sha256": "b"}}})
+    monkeypatch.setattr(strict_json, "loads_nested", lambda *_: pytest.fail("parsed as a whole"))
+    value = loads_with_texts(data, "it", "table")
+    assert loads_member(value["table"]["team/p2999"]) == table["team/p2999"]
+    assert len(value["table"]) == 3000
 
 
 texts = st.sampled_from(["a", "b", "c", "d e", "é", "items", "{", "}", "}}", '"', "\\", ",", ":{"])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from filevault.errors import DamagedError, NewerFormatError, PinError, StorageError
-from filevault.system import strict_json
 from filevault.system.files import Folder
+from filevault.system.strict_json import loads_with_texts
 from filevault.vault import trust as trust_module
 from filevault.vault.pin import Pin
 from filevault.vault.pin_policy import check_pin
@@ -88,6 +88,64 @@ def test_a_key_of_a_newer_minor_version_is_kept(state: Folder) -> None:
     Path(state.path, "trust.json").write_text(json.dumps(extended))
     Trust(state).set_last_slot("0123456789abcdef")
     assert content(state)["future"] == {"a": 1}
+
+
+def test_a_key_of_a_newer_minor_version_in_an_item_is_kept(state: Folder) -> None:
+    Trust(state).record_seen("jon", SEEN)
+    before = content(state)
+    before["items"]["jon"]["future"] = "a"  # type: ignore[index]
+    Path(state.path, "trust.json").write_text(json.dumps(before))
+    Trust(state).replace_seen("jon", SEEN._replace(sha256="cd" * 32, created=None))
+    assert content(state)["items"] == {
+        "jon": {
+            "future": "a",
+            "generation": GENERATION,
+            "sha256": "cd" * 32,
+            "created_from": "add",
+        }
+    }
+
+
+def test_the_memory_is_parsed_again_only_if_another_process_changed_it(
+    state: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have thousands of items, and one that is stored looks three times."""
+    Trust(state).set_pin(PIN)
+    parsed: list[bytes] = []
+
+    def counting(data: bytes, what: str, table: str) -> dict[str, object]:
+        parsed.append(data)
+        return loads_with_texts(data, what, table)
+
+    monkeypatch.setattr("filevault.vault.trust.loads_with_texts", counting)
+    trust = Trust(state)
+    trust.reload()
+    trust.record_seen("jon", SEEN)
+    trust.reload()
+    assert len(parsed) == 1
+    monkeypatch.undo()
+    Trust(state).record_seen("bob", SEEN)
+    trust.reload()
+    assert trust.seen("bob") == trust.seen("jon") == SEEN
+
+
+def test_a_write_that_fails_leaves_what_is_known(
+    state: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust = Trust(state)
+    trust.record_seen("jon", SEEN)
+    newer = SEEN._replace(generation=GENERATION + 1, sha256="cd" * 32)
+
+    def failing(*_arguments: object) -> None:
+        raise StorageError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", failing)
+        with pytest.raises(StorageError):
+            trust.record_seen("jon", newer)
+    assert trust.seen("jon") == SEEN
+    trust.record_seen("jon", newer)
+    assert Trust(state).seen("jon") == newer
 
 
 def test_nothing_is_written_that_is_known_already(state: Folder) -> None:
@@ -195,12 +253,12 @@ def test_in_a_shared_store_only_what_is_still_in_the_file_is_recorded(state: Fol
         slow.reload()
         with slow.batch() if batch else contextlib.nullcontext():
             other.replace_seen("jon", newer)
-            slow.record_seen("jon", older._replace(created="x"), lambda: False)
-            slow.replace_seen("jon", older._replace(created="y"), lambda: False)
+            slow.record_seen("jon", older._replace(created="x"), lambda *_: False)
+            slow.replace_seen("jon", older._replace(created="y"), lambda *_: False)
             slow.record_account("jon", "old", "2")
         assert Trust(state).seen("jon") == newer
     slow.record_account("jon", "new", "3")
-    slow.replace_seen("jon", older, lambda: True)
+    slow.replace_seen("jon", older, lambda *_: True)
     assert Trust(state).seen("jon") == older
 
 
@@ -358,13 +416,12 @@ def test_items_that_are_parsed_later_are_the_same(
     many: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[int] = []
-    real = strict_json.loads_nested
 
-    def recording(data: bytes, what: str, depth: int) -> dict[str, object]:
+    def recording(data: bytes, what: str, table: str) -> dict[str, object]:
         parsed.append(len(data))
-        return real(data, what, depth)
+        return loads_with_texts(data, what, table)
 
-    monkeypatch.setattr(trust_module, "loads_nested", recording)
+    monkeypatch.setattr(trust_module, "loads_with_texts", recording)
     later, size = Trust(many, items_later=True), Path(many.path, "trust.json").stat().st_size
     assert (later.pin, later.last_slot) == (PIN, "0123456789abcdef")
     assert later.removed("ada") == SEEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     @contextlib.contextmanager
     def vault() -> Iterator[Vault]:
+        # What the vault before this one remembers: it refers to itself, and gc is off.
+        gc.collect()
         choice = choose(context.settings)
         with open_vault(
             choice,

@@ -142,7 +142,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         listing = _listing(args, context, opened)
     if args.json:
         now = context.runtime.clock()
-        context.reporter.json([_json(listing, name, now) for name in listing.names])
+        context.reporter.json_array(_json(listing, name, now) for name in listing.names)
     elif args.sessions:
         labels = _Labels(context.runtime.clock(), local=args.local)
         for name in listing.names:

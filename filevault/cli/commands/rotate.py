@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _rotate(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     vault = opened.vault
-    with vault.memory.batch() if args.dry_run else _rotation_lock(vault):
+    with contextlib.nullcontext() if args.dry_run else _rotation_lock(vault):
         publisher = Publisher(opened, context.reporter, pushing=args.push)
         items = Items(vault, context.reporter.warn, publisher.push if args.push else None)
         rotator = ProfileRotator(args, opened, context, items, publisher)
@@ -117,8 +117,9 @@ def _rotate(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
         )
         outcomes: list[Outcome | str] = []
         try:
-            for name in names:
-                outcomes.append(_outcome_or_text(args, batch.rotate(name, target)))
+            with vault.memory.batch() if args.dry_run else contextlib.nullcontext():
+                for name in names:
+                    outcomes.append(_outcome_or_text(args, batch.rotate(name, target)))
         except (KeyboardInterrupt, errors.InterruptedByUserError):
             _report_interrupted(args, context, batch.settled(outcomes), len(names))
             raise
