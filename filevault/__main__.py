@@ -38,7 +38,7 @@ def entry() -> "NoReturn":
 
             # Serves a cached answer and does not return, or says why not.
             tried = attempt(sys.argv[1:], posix.environ)
-        _find_faster(preloads=tried is not None)
+        _find_faster(hot=tried is not None, lists=sys.argv[1:2] in (["list"], ["ls"]))
         import contextlib
         import os
 
@@ -76,15 +76,18 @@ def _forget_coerced_locale(environ: dict[bytes, bytes]) -> None:
         del environ[b"LC_CTYPE"]
 
 
-def _find_faster(*, preloads: bool) -> None:
-    """Use the finder of filevault's own modules, where this Python has what that needs."""
+def _find_faster(*, hot: bool, lists: bool) -> None:
+    """Use the finder of filevault's own modules, where this Python has what that needs.
+
+    `hot` and `lists` say whether a cached `exec` or `list` is likely to follow.
+    """
     try:
-        from filevault.finder import install, preload
+        from filevault.finder import HOT, LISTING, install, preload
     except ImportError:  # of private functions: all is found as Python finds it
         return
     install()
-    if preloads:
-        preload()
+    if hot or lists:
+        preload(HOT if hot else LISTING)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ Python looks for each module with every finder, and for each kind of file; a com
 a hundred. This saves half of that. Bytecode is accepted under the same conditions as by Python: the
 version of Python, and the time and size of the source. Whatever is not as usual is left to Python.
 
-`preload` imports the modules of a cached `exec` one after the other, each after those that it
-imports itself. Importing from the import statements costs more: locks, and a search for a module
-that another thread imports just then.
+`preload` imports the modules of a cached `exec` or of `list` one after the other, each after those
+that it imports itself. Importing from the import statements costs more: locks, and a search for a
+module that another thread imports just then.
 """
 
 import marshal
@@ -133,6 +133,74 @@ HOT = (
     "unlock.unlocker",
 )
 """What a cached `exec` imports, in the order in which it is complete, but a package comes first."""
+LISTING = (
+    "system",
+    "system.hardening",
+    "system.libc",
+    "errors",
+    "system.printable",
+    "system.files",
+    "config",
+    "system.record",
+    "backends",
+    "backends.definition",
+    "backends.age",
+    "backends.file",
+    "backends.gpg",
+    "config.aws_variables",
+    "system.config_files",
+    "config.config_toml",
+    "system.inputs",
+    "system.times",
+    "config.settings",
+    "keycache",
+    "keycache.cached_key",
+    "keycache.cache",
+    "cli",
+    "cli.streams",
+    "cli.parser",
+    "cli.command",
+    "cli.context",
+    "cli.reporter",
+    "cli.commands",
+    "keycache.vault_keys",
+    "vault",
+    "system.digest",
+    "vault.defaults",
+    "vault.choose",
+    "vault.names",
+    "vault.pin",
+    "vault.pin_policy",
+    "vault.state_directory",
+    "system.strict_json",
+    "vault.seen_items",
+    "vault.trust",
+    "backends.item_header",
+    "system.merge_conflicts",
+    "vault.item_store",
+    "vault.lookup",
+    "vault.vault",
+    "cli.open_vault",
+    "cli.sign_ins",
+    "cli.commands.list",
+    "backends.sealing",
+    "backends.sealing.format_header",
+    "backends.file.vault_json",
+    "backends.sealing.xaes",
+    "backends.sealing.envelope",
+    "backends.sealing.key_schedule",
+    "backends.file.backend",
+    "config.aws_config",
+    "credentials",
+    "sessions",
+    "sessions.session_file",
+    "sessions.cache",
+    "sessions.minimum_life",
+    "vault.witnesses",
+    "sessions.session_index",
+    "vault.creation_times",
+)
+"""What `list` imports, in the same order."""
 
 
 class _Loader(SourceFileLoader):
@@ -201,17 +269,18 @@ def install() -> None:
         sys.meta_path.insert(0, Finder)
 
 
-def preload() -> None:
-    """Import what a cached `exec` needs; not with `-X importtime`, whose list would lack it.
+def preload(needed: "Sequence[str]") -> None:
+    """Import what a command needs, which is HOT or LISTING.
 
-    What cannot be imported is left to the import statement, which fails where that is reported.
+    Not with `-X importtime`, whose list would lack it. What cannot be imported is left to the
+    import statement, which fails where that is reported.
     """
     modules = sys.modules
     if Finder not in sys.meta_path or "importtime" in sys._xoptions:
         return
     if b"PYTHONPROFILEIMPORTTIME" in posix.environ:
         return
-    for each in HOT:
+    for each in needed:
         name = _OURS + each
         if name not in modules:
             parent, _dot, child = name.rpartition(".")

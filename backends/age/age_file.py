@@ -23,6 +23,7 @@ MAX_HEADER = 256 << 10
 MAX_STANZAS = 128
 MAX_WORK_FACTOR = 20
 _VERSION_LINE = b"age-encryption.org/v1\n"
+_CHANGED_LINE = b"age-encryption.org/v1\r\n"
 _MAGIC = b"age-encryption.org/"
 _BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _END = b"-----END AGE ENCRYPTED FILE-----"
@@ -74,6 +75,11 @@ def parse(data: bytes, what: str) -> AgeFile:
     if data[: _MAX_BLANK + len(_BEGIN)].lstrip(_BLANK).startswith(_BEGIN):
         data = _without_armor(data, what)
     if not data.startswith(_VERSION_LINE):
+        if data.startswith(_CHANGED_LINE):
+            raise DamagedError(
+                f"{what} is damaged: its line ends were changed, as core.autocrlf tells git to",
+                hint="delete the file, then run git -c core.autocrlf=false checkout -- FILE",
+            )
         raise _damaged(what, "it does not begin as an age file of version 1 does")
     return AgeFile(data, _stanzas(data, what))
 

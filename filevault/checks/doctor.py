@@ -10,6 +10,7 @@ from filevault.checks.finding import ERROR, Finding, error_finding
 from filevault.errors import FilevaultError, InterruptedByUserError
 from filevault.system.exhaustion import exhausted
 from filevault.system.record import Record
+from filevault.system.working_directory import directory_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +83,7 @@ def _checked(name: str, machine: MachineState, said: set[str]) -> Diagnosis:
     except FilevaultError as error:
         failure = error_finding(name.replace("_", " "), name, error)
     except Exception as error:  # noqa: BLE001 - one failure must not hide what the others find
-        reason = exhausted(error)
+        reason = exhausted(error) or directory_error(error)
         if reason is not None:
             return Diagnosis(findings=(error_finding(name.replace("_", " "), name, reason),))
         message = f"the check failed: unexpected {type(error).__name__}, a bug in filevault"

@@ -47,7 +47,7 @@ def _sealed(machine: MachineState, choice: VaultChoice) -> Diagnosis:
         return Diagnosis(findings=(error_finding("unlocking", "unlocking", error),))
     if source is not None:
         return Diagnosis(
-            (Fact("opened by", f"{printable(source.origin)} ({_transport(source)})"),),
+            (Fact("opened by", f"{printable(source.origin)} ({_transport(source, settings)})"),),
             tuple(_source_findings(source, settings)),
         )
     provided = _provided(settings, *reversed(kinds))
@@ -74,7 +74,9 @@ def _identities(machine: MachineState, choice: VaultChoice) -> Diagnosis:
     except FilevaultError as error:
         return Diagnosis(findings=(error_finding("unlocking", "unlocking", error),))
     if named:
-        names = ", ".join(f"{printable(each.origin)} ({_transport(each)})" for each in named)
+        names = ", ".join(
+            f"{printable(each.origin)} ({_transport(each, settings)})" for each in named
+        )
         found = [finding for each in named for finding in _source_findings(each, settings)]
         return Diagnosis((Fact("opened by", names),), tuple(found))
     provided = _provided(settings, "identity")
@@ -100,9 +102,10 @@ def _provided(settings: Settings, *kinds: str) -> str | None:
     return None
 
 
-def _transport(source: NamedSource) -> str:
+def _transport(source: NamedSource, settings: Settings) -> str:
     if source.transport == "file":
-        return printable(source.content)
+        is_path = secret_sources.not_a_path(source, settings) is None
+        return printable(source.content) if is_path else "no file"
     return {"value": "its value", "fd": "a descriptor", "command": "what a command prints"}[
         source.transport
     ]
@@ -110,6 +113,10 @@ def _transport(source: NamedSource) -> str:
 
 def _source_findings(source: NamedSource, settings: Settings) -> Iterator[Finding]:
     if source.transport == "file":
+        mistaken = secret_sources.not_a_path(source, settings)
+        if mistaken is not None:
+            yield error_finding(source.origin, "unlocking", mistaken)
+            return
         yield from _file_findings(settings.expand(source.content), source.origin)
     elif source.transport == "fd":
         try:

@@ -9,6 +9,9 @@ from filevault.backends.definition import RECIPIENTS, SEALED
 from filevault.backends.file import keyslots, vault_json
 from filevault.checks.diagnosis import Diagnosis, Fact
 from filevault.checks.finding import ERROR, WARNING, Finding, error_finding
+from filevault.checks.profiles import MAX_PROFILES
+from filevault.config.overrides import Overrides
+from filevault.config.profile import resolve
 from filevault.errors import FilevaultError, NoVaultError
 from filevault.system.files import Folder
 from filevault.system.printable import printable
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from filevault.checks.diagnosis import MachineState
     from filevault.config.settings import Settings
     from filevault.vault.choose import VaultChoice
+
+_OUTSIDE = {"credential-source", "process", "web-identity"}
 
 
 def check(machine: MachineState) -> Diagnosis:
@@ -45,8 +50,25 @@ def check(machine: MachineState) -> Diagnosis:
         facts += _contents(choice)
     else:
         facts.append(Fact("state", "there is no vault yet"))
-        findings += _missing(settings, choice)
+        if choice.explicit or _is_needed(machine):
+            findings += _missing(settings, choice)
     return Diagnosis(tuple(facts), tuple(findings))
+
+
+def _is_needed(machine: MachineState) -> bool:
+    """Return whether a vault would be of use: unless each source of a profile is outside of it."""
+    config = machine.config_if_read()
+    if config is None:
+        return True
+    sources = set()
+    for name in config.profile_names()[:MAX_PROFILES]:
+        try:
+            profile = resolve(config, name, overrides=Overrides(), has_item=lambda _: False)
+        except FilevaultError:  # another check reports it
+            return True
+        sources.add(profile.chain[0].source)
+    used = sources - {"none"}  # settings alone, as in many a [default]
+    return not used or not used <= _OUTSIDE
 
 
 def _missing(settings: Settings, choice: VaultChoice) -> Iterator[Finding]:

@@ -94,8 +94,9 @@ def main(
         return _EXEC_FAILED if is_exec_run else 1
     except Exception as error:  # noqa: BLE001 - a bug; caught only here
         from filevault.system.exhaustion import exhausted
+        from filevault.system.working_directory import directory_error
 
-        reason = exhausted(error)
+        reason = exhausted(error) or directory_error(error)
         if reason is not None:
             return _failed(reason, error, reporter, is_exec_run=is_exec_run)
         reporter.bug(error)
@@ -187,4 +188,7 @@ def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
         return 0
     # The parser of the global options reports the first wrong word.
     global_parser().parse_words(before)
-    raise UsageError("no command is given", hint="filevault --help")
+    raise UsageError(
+        "no command is given",
+        hint="filevault --help lists the commands, and says how to begin",
+    )

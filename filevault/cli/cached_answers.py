@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _STORES = {"kernel keyring": answer.STORES[0], "agent": answer.STORES[1]}
 _MAC_KEY = 32  # bytes
+_KEY_SOURCES = ("FILEVAULT_", "CREDENTIALS_DIRECTORY", "HOME")
+"""What the variables begin with that decide where the key file is."""
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -233,8 +235,11 @@ def _seal(
     if origin.variable:
         kind, where = answer.ORIGINS[1], origin.variable
     source = (kind, os.fsencode(where))
-    whole = context.settings.whole_environment()
-    environ = {os.fsencode(name): os.fsencode(value) for name, value in whole.items()}
+    environ = {
+        os.fsencode(name): os.fsencode(value)
+        for name, value in context.settings.whole_environment().items()
+        if name.startswith(_KEY_SOURCES)
+    }
     secret = sealed.key_text(source, key_file, environ)
     head = draft.head((answer.SEALED, 0), deadline, _drift(context), b"%b %b" % source)
     data = sealed.seal(head, draft.state_id.encode(), draft.content, secret)

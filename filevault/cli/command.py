@@ -88,6 +88,7 @@ def usage() -> str:
         "usage: filevault [GLOBAL OPTIONS] COMMAND [OPTIONS] [PROFILE] [-- CMD...]\n\n"
         "The AWS credential vault for machines without a desktop.\n\n"
         f"commands:\n{commands}\n"
+        "To begin: filevault init, filevault add work, filevault exec work -- aws s3 ls\n"
         "filevault COMMAND --help lists the options of a command and the global options.\n"
         "filevault --version prints the version.\n"
     )

@@ -16,7 +16,7 @@ from filevault.vault.choose import choose, must_exist
 from filevault.vault.names import encode_name
 from filevault.vault.pin import Pin, pin_of
 from filevault.vault.pin_policy import PinPolicy
-from filevault.vault.state_directory import open_state_directory
+from filevault.vault.state_directory import TOKEN_FOLDERS, open_state_directory
 from filevault.vault.trust import Trust
 from filevault.vault.vault import Vault
 
@@ -202,6 +202,11 @@ class OpenVault:
             context.runtime.clock,
             context.reporter.notice,
         )
+
+    def may_have_tokens(self) -> bool:
+        """Return whether there may be token records: their folders are there."""
+        state = self.vault.state
+        return state is not None and any(map(state.has, TOKEN_FOLDERS))
 
     def tokens(self, timeout: float | None = None) -> TokenStore:
         """Return the token records. Raises StorageError if they cannot be written.

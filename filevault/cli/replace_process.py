@@ -7,13 +7,12 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from filevault import errors
-from filevault.system.hardening import restore
+from filevault.system.hardening import restore, signals_module
 from filevault.system.printable import printable
 from filevault.system.search_path import candidates, is_executable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import ModuleType
 
 
 def find_command(command: str, path: str | None) -> str:
@@ -41,7 +40,7 @@ def replace_process(path: str, command: Sequence[str], environment: Mapping[str,
     Raises CommandNotFoundError or NotExecutableError.
     """
     # Python ignores these two, and a command would inherit that (signal(7)).
-    signals = _signals()
+    signals = signals_module()
     for number in (signals.SIGPIPE, signals.SIGXFSZ):
         signals.signal(number, signals.SIG_DFL)
     restore()
@@ -66,11 +65,3 @@ def _execute(path: str, command: Sequence[str], environment: Mapping[str, str]) 
             raise
     # A script without a `#!` line: execvp(3) runs it with the shell.
     os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], dict(environment))  # noqa: S606
-
-
-def _signals() -> ModuleType:
-    """Return the module behind `signal`, which makes enumerations of all signals when imported."""
-    try:
-        return __import__("_signal")
-    except ImportError:  # not CPython
-        return __import__("signal")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 
 from filevault.errors import FilevaultError
-from filevault.sources.token_records import LOGIN, SSO_TOKEN
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import format_duration, format_local, format_time
@@ -56,8 +55,10 @@ def sign_ins(opened: OpenVault | None, now: float) -> list[SignIn]:
 
     `now` is in Unix seconds. There are none without a vault or a state directory.
     """
-    if opened is None:
+    if opened is None or not opened.may_have_tokens():
         return []
+    from filevault.sources.token_records import LOGIN, SSO_TOKEN
+
     found: dict[str, SignIn] = {}
     with contextlib.suppress(FilevaultError):
         for each in opened.tokens().listing():

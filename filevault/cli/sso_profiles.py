@@ -11,7 +11,7 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from filevault.aws.sso_portal import SsoAccount
     from filevault.config.aws_config import AwsConfig
@@ -50,21 +50,29 @@ def check_template(template: str) -> None:
 
 
 def profiles_of(config: AwsConfig, session: SsoSession) -> dict[tuple[str, str], list[str]]:
-    """Return which profiles there are for an account and a role of a session."""
+    """Return which profiles there are for an account and a role of a session.
+
+    Also those that name its start URL in another way: they have the same roles.
+    """
     found: dict[tuple[str, str], list[str]] = {}
     for name in config.profile_names():
         section = config.profile(name)
         if section is None:
             continue
         values = section.values
-        if session.name is not None:
-            same = values.get("sso_session") == session.name
-        else:
-            same = "sso_session" not in values and values.get("sso_start_url") == session.start_url
-        if same:
+        if _start_url(config, values) == session.start_url:
             key = (values.get("sso_account_id", ""), values.get("sso_role_name", ""))
             found.setdefault(key, []).append(name)
     return found
+
+
+def _start_url(config: AwsConfig, values: Mapping[str, str]) -> str | None:
+    """Return the start URL of a profile's session, None if it has none."""
+    named = values.get("sso_session")
+    if named is None:
+        return values.get("sso_start_url")
+    section = config.sso_session(named)
+    return None if section is None else section.values.get("sso_start_url")
 
 
 def new_profiles(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _SHOWN = 8
 _URLS = ("https://", "http://")
+_MISSING = (
+    "add a section [sso-session NAME] with sso_start_url and sso_region, as your administrator or "
+    "the access portal says"
+)
 
 
 def drop_sso_sessions(session: SsoSession, context: Context, opened: OpenVault) -> int:
@@ -147,17 +151,23 @@ class SsoSessions:
             )
         raise ConfigError(
             f"there is no SSO session in {printable(config.path)!r}",
-            hint="add a section [sso-session NAME] with sso_start_url and sso_region, as your "
-            "administrator or the access portal says",
+            hint=_MISSING,
         )
 
     def _unknown(self, word: str) -> ConfigError:
         from filevault.cli.unknown import similar
 
         config = self._context.aws_config
-        guess = similar(word, [*config.sso_session_names(), *config.profile_names()])
+        sessions = config.sso_session_names()
+        guess = similar(word, [*sessions, *config.profile_names()])
+        if guess is not None:
+            hint = f"did you mean {printable(guess)}?"
+        elif sessions:
+            hint = f"its SSO sessions are {', '.join(map(printable, sessions[:_SHOWN]))}"
+        else:
+            hint = _MISSING
         return ConfigError(
             f"there is neither a section [sso-session {printable(word)}] nor a profile "
             f"{printable(word)!r} in {printable(config.path)!r}",
-            hint=None if guess is None else f"did you mean {printable(guess)}?",
+            hint=hint,
         )

@@ -163,6 +163,12 @@ def require() -> None:
         sys.stdout.flush()
 
 
+def messages_are_read() -> bool:
+    """Return whether stderr leads to a program or a terminal: not into a file, nor to nothing."""
+    mode = os.fstat(2).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(2)
+
+
 def tolerate_closed() -> None:
     """Ignore that stdout was closed at the start: this command prints only a confirmation."""
     if isinstance(sys.stdout, _Output) and sys.stdout.closed_at_start:

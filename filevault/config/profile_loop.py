@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import ConfigError, ProfileLoopError
+from filevault import errors
+from filevault.errors import ConfigError
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def refuse_loop(names: Sequence[str], following: str, key: str) -> None:
     if following in names:
         circle = [*names[names.index(following) :], following]
         shown = " -> ".join(printable(name) for name in circle)
-        raise ProfileLoopError(
+        raise errors.ProfileLoopError(
             f"profiles refer to each other in a circle by {key}: {shown}",
             hint=f"take the {key} out of one of them",
         )

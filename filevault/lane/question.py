@@ -75,6 +75,8 @@ class MissError(Exception):
 
 def ask(words: list[str], environ: dict[bytes, bytes]) -> Question:
     """Return the question of a command line in an environment. Raises MissError, OSError."""
+    if sys.maxsize < 1 << 32:
+        raise MissError("there is no lane for programs of 32 bits")
     name, own, command, key_file, debug = _split(words)
     if environ.get(_OFF, b"") not in FALSE:
         raise MissError("FILEVAULT_NO_LANE turns it off")

@@ -70,8 +70,8 @@ class Items:
         """
         if self._vault.is_sealed:
             self._vault.unlock()
-        failures: list[FilevaultError] = []
         names = self._vault.names()
+        failures: list[FilevaultError] = [*self._vault.items.unopened]
         with self._vault.memory.batch():
             for name in names:
                 error = self._try_read(name)

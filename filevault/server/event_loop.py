@@ -49,7 +49,8 @@ class EventLoop:
         """Call what is due, wait for events, and call their watchers."""
         wait = min((LONGEST_WAIT, *(timer() for timer in self._timers)))
         watchers = self._watchers
-        for fd, events in self._epoll.poll(max(0.0, wait), _EVENTS_AT_ONCE):
-            watcher = watchers.get(fd)  # an earlier watcher of this turn may have closed it
-            if watcher is not None:
+        ready = self._epoll.poll(max(0.0, wait), _EVENTS_AT_ONCE)
+        for fd, events, watcher in [(fd, events, watchers.get(fd)) for fd, events in ready]:
+            # An earlier watcher of this turn may have closed it, and opened another of its number.
+            if watcher is not None and watchers.get(fd) is watcher:
                 watcher(events)

@@ -23,7 +23,7 @@ from filevault.vault.witnesses import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from filevault.system.files import Folder
 
@@ -126,7 +126,7 @@ class SessionIndex:
             return
         device = device_of(present)
         rows = [settled_witness(row, before, device) for row in _rows(present)]
-        if len(rows) - rows.count(NO_WITNESS) <= known + _FEW:
+        if len(folders) - rows[1:].count(NO_WITNESS) <= known + _FEW:
             return
         flat = [session for inside in sessions for session in inside]
         numbers = (
@@ -173,9 +173,10 @@ def _listed(top: Folder, name: str) -> list[Session] | None:
         return [(parts[0], parts[2]) for parts in found if parts is not None]
 
 
-def _owned(folders: Iterable[bytes], sessions: Iterable[list[Session]]) -> list[ListedSession]:
+def _owned(folders: list[bytes], sessions: list[list[Session]]) -> list[ListedSession]:
     """Return the sessions with their owners, without those in other folders."""
-    owners = [decode_session_owner(os.fsdecode(folder)) for folder in folders]
+    names = os.fsdecode(b"\0".join(folders)).split("\0") if folders else []
+    owners = map(decode_session_owner, names)
     return [
         (owner, operation, expiration)
         for owner, inside in zip(owners, sessions, strict=True)

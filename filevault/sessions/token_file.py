@@ -18,11 +18,10 @@ from filevault.system import strict_json
 from filevault.system.digest import sha256_hex
 from filevault.system.record import Record
 from filevault.system.times import format_time, parse_time
+from filevault.vault.state_directory import SSO_FOLDER
 
 SUFFIX = ".fvs"
 MAX_FILE = envelope.MAX_FILE
-SSO_FOLDER = "sso"
-FOLDERS = (SSO_FOLDER, "login")
 _FILES = {
     SSO_TOKEN: (SSO_FOLDER, "token"),
     SSO_CLIENT: (SSO_FOLDER, "client"),

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, suppress
 
-from filevault.errors import (
-    BusyError,
-    FilevaultError,
-    IntegrityError,
-    NewerFormatError,
-    StorageError,
-)
+from filevault import errors
+from filevault.errors import FilevaultError, IntegrityError, NewerFormatError, StorageError
 from filevault.sessions import token_file
 from filevault.system.printable import printable
+from filevault.vault.state_directory import SSO_FOLDER, TOKEN_FOLDERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from filevault.errors import FilevaultError
     from filevault.sessions.lock_wait import LockWait
     from filevault.sources.token_records import ListedToken, TokenName, TokenRecord
     from filevault.system.files import Folder
@@ -155,7 +150,7 @@ class TokenStore:
         try:
             locks = held.enter_context(self._state.make_child(_LOCKS))
             held.enter_context(key_lock(locks, _lock_name(path), pause))
-        except BusyError:
+        except errors.BusyError:
             return False
         except StorageError:
             pass  # a full disk must not prevent a deletion
@@ -203,7 +198,7 @@ class TokenStore:
         gone = 0
         timeout = DELETE_TIMEOUT
         for part, folder in self._folders():
-            if part != token_file.SSO_FOLDER:
+            if part != SSO_FOLDER:
                 continue
             for entry in folder.entries():
                 if entry.name.endswith(token_file.SUFFIX) and entry.is_file(follow_symlinks=False):
@@ -219,7 +214,7 @@ class TokenStore:
         return gone
 
     def _folders(self) -> Iterator[tuple[str, Folder]]:
-        for part in token_file.FOLDERS:
+        for part in TOKEN_FOLDERS:
             with suppress(FileNotFoundError), self._state.child(part) as folder:
                 yield part, folder
 

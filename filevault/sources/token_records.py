@@ -7,7 +7,7 @@ then use what AWS returned.
 
 from __future__ import annotations
 
-from filevault.errors import ProviderError
+from filevault import errors
 from filevault.system.record import Record
 
 TYPE_CHECKING = False
@@ -94,9 +94,9 @@ class ListedToken(Record):
     renewable: bool
 
 
-def sign_in_first(message: str, command: str) -> ProviderError:
+def sign_in_first(message: str, command: str) -> errors.ProviderError:
     """Return the error for a source that needs a sign-in, where there is no terminal.
 
     `command` is the command line that signs in, such as `filevault sso login work`.
     """
-    return ProviderError(message, hint=f"sign in with: {command}")
+    return errors.ProviderError(message, hint=f"sign in with: {command}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -13,14 +15,12 @@ def _interpreters_own() -> Any:  # noqa: ANN401
     hashlib itself loads OpenSSL, and pyca's module all that its ciphers need: a third of the time
     of starting Python, and twice that time. Python 3.12 renamed the module.
     """
-    for module in ("_sha2", "_sha256"):
-        try:
-            return __import__(module).sha256
-        except ImportError:
-            continue
-    import hashlib
+    try:
+        return __import__("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
+    except ImportError:
+        import hashlib
 
-    return hashlib.sha256
+        return hashlib.sha256
 
 
 _sha256 = _interpreters_own()

@@ -12,12 +12,12 @@ _LOCAL = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0x794C7630})
 
 def has_exact_times(path: str) -> bool:
     """Return whether the file system of a path is one of these; False if unsure."""
-    from filevault.system.libc import function, writable
-
     buffer = bytearray(_SIZE)
     try:
+        from filevault.system.libc import function, writable
+
         function("statfs")(os.fsencode(path) + b"\0", writable(buffer))
-    except OSError:
+    except (OSError, ImportError):  # a Python without libffi
         return False
     # The first word, of 4 bytes on s390x and on machines of 32 bits, which are big-endian or not.
     size = 4 if os.uname().machine == "s390x" or sys.maxsize < 1 << 32 else 8

@@ -52,12 +52,16 @@ def storage_error(
     )
 
 
-def read_all(fd: int, limit: int) -> bytes:
-    """Read a descriptor to its end; if there are more than `limit` bytes, return `limit` + 1."""
+def read_all(fd: int, limit: int, size: int = 0) -> bytes:
+    """Read a descriptor to its end; if there are more than `limit` bytes, return `limit` + 1.
+
+    `size` is about how many bytes there are, so that a large file is read in one go.
+    """
     parts = []
     left = limit + 1
+    chunk = max(_CHUNK, size + 1)
     while left > 0:
-        part = os.read(fd, min(left, _CHUNK))
+        part = os.read(fd, min(left, chunk))
         if not part:
             break
         parts.append(part)
@@ -246,7 +250,7 @@ class Folder:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
             if not stat.S_ISREG(info.st_mode):
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
-            data = read_all(fd, limit)
+            data = read_all(fd, limit, info.st_size)
             if self.inputs is not None:
                 self.inputs.read(self.join(name), info, os.fstat(fd))
             return data
@@ -310,6 +314,16 @@ class Folder:
             return stat.S_ISREG(self._look(name).st_mode)
         except OSError:
             return False
+
+    def has(self, name: str) -> bool:
+        """Return whether there may be an entry of that name: not if it certainly does not exist."""
+        try:
+            self._look(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
 
     def entries(self) -> list[os.DirEntry[str]]:
         """Return the directory's entries, sorted by name."""

@@ -1,5 +1,7 @@
 """Hardening of this process before it handles secrets: core files, ptrace, umask, descriptors.
 
+It also hears of the end of its children, whatever it was started with.
+
 No core file, no access to its memory by other processes of the user (`prctl(2)`,
 PR_SET_DUMPABLE), no permissions for other users on new files. This is no security boundary: the
 same user can do all that filevault can. `restore` undoes it for a command that `exec` runs.
@@ -10,11 +12,17 @@ from __future__ import annotations
 import contextlib
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
 _UMASK = 0o077
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 _before: list[tuple[int, tuple[int, int]]] = []
 """The umask and core file limits that the process was started with, while it is hardened."""
+_deaf: list[str] = []
+"""How SIGCHLD was kept from the process at its start: ignored, blocked."""
 
 
 def harden() -> None:
@@ -30,6 +38,30 @@ def harden() -> None:
 
         function("prctl")(_PR_SET_DUMPABLE, 0)
     _before.append((os.umask(_UMASK), limits))
+    _hear_of_children()
+
+
+def signals_module() -> ModuleType:
+    """Return the module behind `signal`, which makes enumerations of all signals when imported."""
+    try:
+        return __import__("_signal")
+    except ImportError:  # not CPython
+        return __import__("signal")
+
+
+def _hear_of_children() -> None:
+    """Stop ignoring and blocking SIGCHLD, which a process inherits from the one that started it.
+
+    While it is ignored, the kernel keeps no exit status (wait(2)): every helper program would
+    count as one that succeeded. While it is blocked, a wait for a command would not end.
+    """
+    signals = signals_module()
+    child = signals.SIGCHLD
+    if signals.getsignal(child) == signals.SIG_IGN:
+        signals.signal(child, signals.SIG_DFL)
+        _deaf.append("ignored")
+    if child in signals.pthread_sigmask(signals.SIG_UNBLOCK, (child,)):
+        _deaf.append("blocked")
 
 
 def _occupy_closed_descriptors() -> None:
@@ -47,7 +79,7 @@ def _occupy_closed_descriptors() -> None:
 
 
 def restore() -> None:
-    """Restore umask and core file limits, right before execve(2), which resets dumpability."""
+    """Restore all that `harden` changed, right before execve(2), which resets dumpability."""
     if _before:
         umask, limits = _before.pop()
         os.umask(umask)
@@ -55,3 +87,10 @@ def restore() -> None:
 
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_CORE, limits)
+    if _deaf:
+        signals = signals_module()
+        if "ignored" in _deaf:
+            signals.signal(signals.SIGCHLD, signals.SIG_IGN)
+        if "blocked" in _deaf:
+            signals.pthread_sigmask(signals.SIG_BLOCK, (signals.SIGCHLD,))
+        _deaf.clear()

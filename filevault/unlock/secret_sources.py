@@ -34,6 +34,8 @@ _PREFIXES = {
     "keyfile": "FILEVAULT_KEY",
     "identity": "FILEVAULT_AGE_IDENTITY",
 }
+_KEYS = ("filevault-key-1:", "age-secret-key-", "age-plugin-", "-----begin")
+"""What the text of a key file or of an age identity begins with, in lower case."""
 _CREDENTIALS = {
     "keyfile": "filevault-key",
     "passphrase": "filevault-passphrase",
@@ -133,7 +135,7 @@ def _only_one(sources: Sequence[NamedSource], level: str) -> NamedSource | None:
 def is_provided(settings: Settings, *kinds: str) -> bool:
     """Return whether the system provides a secret of these kinds, without reading it."""
     paths = (path for kind in kinds for path in settings.system_credentials(_CREDENTIALS[kind]))
-    return any(os.path.lexists(path) for path in paths)
+    return any(settings.inputs.exists(path) or os.path.lexists(path) for path in paths)
 
 
 def provided_secret(settings: Settings, *kinds: str) -> Secret | None:
@@ -189,6 +191,9 @@ def read_source(
         data = _as_given(source.kind, _read_descriptor(source), what)
     elif source.transport == "file":
         path = settings.expand(source.content)
+        mistaken = not_a_path(source, settings)
+        if mistaken is not None:
+            raise mistaken
         try:
             home = settings.home_if_known
             content = read_secret(
@@ -211,6 +216,28 @@ def read_source(
             )
         raise LockedError(f"{what} is empty", hint=hint)
     return Secret(source.kind, data, source.origin)
+
+
+def not_a_path(source: NamedSource, settings: Settings) -> LockedError | None:
+    """Return the error for a file whose path may be the secret itself, None if it is a path.
+
+    Where a secret is given in place of its path, a message that shows it would put it into a log.
+    """
+    given = source.content
+    if source.kind == "passphrase":
+        is_path = given.startswith(("/", "~", "."))
+    else:
+        is_path = not given.lower().startswith(_KEYS)
+    if is_path or os.path.lexists(settings.expand(given)):
+        return None
+    word, instead = _word(source), source.origin.removesuffix("_FILE")
+    if instead == source.origin:
+        instead = _PREFIXES[source.kind]
+    return LockedError(
+        f"{printable(source.origin)} names no file to read the {word} from",
+        hint=f"what it names is not shown, because it may be the {word} itself, which belongs into "
+        f"{instead}; a path can begin with ./",
+    )
 
 
 def _word(source: NamedSource) -> str:

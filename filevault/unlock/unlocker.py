@@ -111,13 +111,15 @@ class Unlocker:
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
 
     def _no_terminal(self, useful: tuple[str, ...]) -> errors.NoTerminalError:
-        what, more = "the vault is locked", ""
+        what = "the vault is locked"
+        hint = f"{_WAYS[useful]}, or there first filevault unlock"
         if self._sessions():
             what = "sessions are unlocked, the long-term keys are locked"
             more = "filevault unlock --vault-key also caches the key that opens them; or "
+            hint = more + _WAYS[useful]
         return errors.NoTerminalError(
             f"{what}, there is no terminal to ask for the passphrase, and no other source is given",
-            hint=more + _WAYS[useful],
+            hint=hint,
         )
 
     def on_rejected(self, secret: Secret) -> None:
@@ -126,7 +128,10 @@ class Unlocker:
             self._prompter().say("That passphrase opens nothing here. Try again.")
             return
         if secret.origin == "terminal":
-            raise errors.WrongPassphraseError(f"wrong passphrase, {TRIES} times")
+            hint = None
+            if "keyfile" in self._request.kinds:
+                hint = "filevault slot list shows what else opens the vault"
+            raise errors.WrongPassphraseError(f"wrong passphrase, {TRIES} times", hint=hint)
         what = "passphrase" if secret.kind == "passphrase" else "key"
         raise errors.WrongPassphraseError(
             f"the {what} from {printable(secret.origin)} opens no {self._request.target}",

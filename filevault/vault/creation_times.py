@@ -238,37 +238,38 @@ class CreationTimes:
 
 def _parsed(data: bytes) -> dict[str, _Entries] | None:
     """Return the entries in a file, by folder; None if it is damaged."""
-    head, _, rest = data.partition(b"\n")
-    words = head.split(b" ")
+    numbers = data.find(b"\n") + 1
+    words = data[:numbers].removesuffix(b"\n").split(b" ")
     if len(words) != 3 or words[0] != _FORMAT:
         return None
     if not all(word.isdigit() and len(word) <= len(str(_LIMIT)) for word in words[1:]):
         return None
     folders, items = map(int, words[1:])
-    entries = folders * _FOLDER_SIZE
-    ends = entries + items * WITNESS_SIZE, entries + items * _ENTRY_SIZE
-    text = rest[ends[1] :]
+    counts = numbers + folders * WITNESS_SIZE
+    rows = numbers + folders * _FOLDER_SIZE
+    created = rows + items * WITNESS_SIZE
+    end = rows + items * _ENTRY_SIZE
+    text = data[end:]
     lines = text.split(b"\n")
-    times = _times(rest[ends[0] : ends[1]], items)
+    times = _times(data[created:end], items)
     if times is None or len(lines) != folders + items + 1 or lines[-1] or b"\0" in text:
         return None
-    counts = memoryview(rest)[folders * WITNESS_SIZE : entries].cast("Q").tolist()
     found: dict[str, _Entries] = {}
-    start = 0
-    for number, count in enumerate(counts):
-        end = start + count
-        at = number * WITNESS_SIZE
+    first = 0
+    for number, count in enumerate(memoryview(data)[counts:rows].cast("Q").tolist()):
+        last = first + count
+        at = numbers + number * WITNESS_SIZE
         known = _Entries(
-            rest[at : at + WITNESS_SIZE],
-            lines[folders + start : folders + end],
-            rest[entries + start * WITNESS_SIZE : entries + end * WITNESS_SIZE],
-            times[start:end],
+            data[at : at + WITNESS_SIZE],
+            lines[folders + first : folders + last],
+            data[rows + first * WITNESS_SIZE : rows + last * WITNESS_SIZE],
+            times[first:last],
         )
-        start = end
+        first = last
         path = os.fsdecode(lines[number])
         if path in found or len(known.files) != count or not _add(found, path, known):
             return None
-    return found if start == items and text.rfind(b"/") < _end_of(lines[:folders]) else None
+    return found if first == items and text.rfind(b"/") < _end_of(lines[:folders]) else None
 
 
 def _end_of(lines: list[bytes]) -> int:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from filevault.system.inputs import Inputs
     from filevault.vault.choose import VaultChoice
 
+SSO_FOLDER = "sso"
+TOKEN_FOLDERS = (SSO_FOLDER, "login")
+"""The folders of token records below the state directory."""
+
 
 def open_state_directory(
     settings: Settings, choice: VaultChoice, notice: Callable[[str], None]

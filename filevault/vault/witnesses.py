@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 from itertools import repeat
 
-from filevault.system.libc import direct, parts_of, writable
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +53,8 @@ def witnesses(fd: int, files: Sequence[bytes]) -> bytes | None:
     """
     try:
         return _by_statx(fd, files) if files else b""
-    except OSError:
-        pass  # also without statx(2): an old C library or kernel, or it is forbidden
+    except (OSError, ImportError):
+        pass  # also without statx(2): an old C library or kernel, it is forbidden, or no libffi
     try:
         return b"".join(witness(os.stat(file, dir_fd=fd, follow_symlinks=False)) for file in files)
     except OSError:
@@ -65,6 +63,8 @@ def witnesses(fd: int, files: Sequence[bytes]) -> bytes | None:
 
 def _by_statx(fd: int, files: Sequence[bytes]) -> bytes:
     """Return the same; raise OSError if one is gone, or without statx(2)."""
+    from filevault.system.libc import direct, parts_of, writable
+
     statx = direct("statx")
     buffer = bytearray(min(len(files), _CHUNK) * _STATX_SIZE)
     slots = parts_of(writable(buffer), range(0, len(buffer), _STATX_SIZE))

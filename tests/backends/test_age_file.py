@@ -22,6 +22,7 @@ from filevault.errors import (
 )
 from tests.conditions.work_limits import at_most
 from tests.worlds.age_store import PLENTY, pair, pyrage
+from tests.worlds.git_store import GitStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +115,22 @@ def test_any_other_bytes_are_an_integrity_error(data: bytes) -> None:
 def test_header_that_is_not_written_strictly_is_damaged(data: bytes) -> None:
     with pytest.raises(DamagedError):
         age_file.parse(data, "it")
+
+
+def test_file_whose_line_ends_git_changed_opens_after_what_the_hint_says(tmp_path: Path) -> None:
+    data = header(f"-> one\n{BODY}") + b"a payload that looks like text"
+    store, clone = GitStore(tmp_path / "store", suffix=".age"), tmp_path / "clone"
+    store.init()
+    store.git("add", store.write("work.age", data))
+    store.git("commit", "--quiet", "-m", "add work")
+    store.git("config", "--global", "core.autocrlf", "true")
+    store.git("clone", "--quiet", str(store.path), str(clone))
+    with pytest.raises(DamagedError, match="line ends were changed") as caught:
+        age_file.parse((clone / "work.age").read_bytes(), "it")
+    (clone / "work.age").unlink()
+    _text, _git, command = (caught.value.hint or "").partition("git ")
+    store.git(*command.replace("FILE", "work.age").split(), at=clone)
+    assert age_file.parse((clone / "work.age").read_bytes(), "it").data == data
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes import FakeAws
 from tests.fakes.ci import FakeCi
-from tests.worlds.machine import Machine, ProcessResult
+from tests.worlds.machine import PROGRAM, Machine, ProcessResult
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/ci.md").read_text()
 GUIDE = PAGE.partition("## Without a stored key")[2].partition("\n## ")[0]
@@ -211,6 +211,17 @@ def test_export_masks_as_exec_does_and_only_in_github_actions(
             f"::add-mask::{values[name]}"
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
         ]
+        file, out = job.machine.home / "stderr", job.machine.home / "stdout"
+        for redirected in ("2>/dev/null", f"2>{file}", f"2>>{file}", "2>&-"):
+            for command in ("export deploy --mask", "exec deploy --mask -- env"):
+                line = f'exec "$@" {command} {redirected} >{out}'
+                job.machine.launcher = ("sh", "-c", line, "sh", *PROGRAM)
+                status = 125 if command.startswith("exec") else 7
+                assert job.machine.run().status == status, (redirected, command)
+                assert out.read_text() == ""
+        assert "::add-mask" not in file.read_text()
+        assert file.read_text().count("--mask cannot reach the runner") == 3
+        job.machine.launcher = PROGRAM
         for other in ("", "false", "TRUE"):
             job.machine.env["GITHUB_ACTIONS"] = other
             assert job.run("export", "deploy", "--mask").err == ""

@@ -452,6 +452,42 @@ def test_what_is_right_is_no_finding(home: BackendMachine, name: str) -> None:
     assert (done.status, findings(done)) == (0, [])
 
 
+@pytest.mark.parametrize(
+    ("config", "warned"),
+    [
+        ("", True),
+        ("[default]\nregion = eu-west-1\n", True),
+        ("[profile p]\ncredential_process = /bin/true\n", False),
+        (
+            (
+                "[default]\nregion = eu-west-1\n[profile j]\nweb_identity_token_source = github\n"
+                "role_arn = arn:aws:iam::123456789012:role/r\n"
+                "[profile k]\nsource_profile = j\nrole_arn = arn:aws:iam::123456789012:role/k\n"
+            ),
+            False,
+        ),
+        (
+            (
+                "[profile p]\ncredential_process = /bin/true\n"
+                "[sso-session s]\nsso_region = eu-west-1\nsso_start_url = https://x.awsapps.com/start\n"
+                "[profile s]\nsso_session = s\nsso_account_id = 123456789012\n"
+                "sso_role_name = Admin\n"
+            ),
+            True,
+        ),
+    ],
+)
+def test_without_a_vault_one_is_asked_for_only_if_a_profile_can_use_it(
+    tmp_path: Path, config: str, warned: bool
+) -> None:
+    """A job that gets its role with a token of the CI system needs none."""
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text(config)
+    done = InProcess({"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}).run("doctor", "--json")
+    found = [each for each in findings(done) if each["check"] == "vault"]
+    assert (done.status, bool(found)) == (0, warned), done
+
+
 def test_a_file_of_a_secret_that_others_can_read_is_found(home: BackendMachine) -> None:
     path = write(home, "passphrase", PLANTED, 0o644)
     env = {"FILEVAULT_PASSPHRASE": None, "FILEVAULT_PASSPHRASE_FILE": str(path)}

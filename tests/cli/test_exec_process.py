@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.machine import PASSPHRASE, TypedAnswer
+from tests.worlds.machine import PASSPHRASE, PROGRAM, TypedAnswer
 
 KEY = ("exec", "jonsmith", "--no-session", "--")
 
@@ -221,3 +221,26 @@ def test_the_working_directory_and_umask_are_the_callers(ready: AwsMachine, tmp_
     machine = ready.machine
     machine.launcher = ("sh", "-c", 'umask 027; exec "$@"', "sh", *machine.launcher)
     assert machine.run(*KEY, "sh", "-c", "pwd; umask", cwd=tmp_path).out == f"{tmp_path}\n0027\n"
+
+
+DEAF = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_parent_that_ignores_its_children_hides_no_status(ready: AwsMachine) -> None:
+    """Both are inherited, and the kernel then keeps no status of the helper programs."""
+    machine = ready.machine
+    machine.launcher = (sys.executable, "-c", DEAF, *PROGRAM)
+    assert machine.run("exec", "admin", "--server", "--", "sh", "-c", "exit 3").status == 3
+    masks = machine.ok("exec", "admin", "--", "grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
+    bit = 1 << (signal.SIGCHLD - 1)
+    for line in masks.out.splitlines():  # the command is as its caller wanted it
+        assert int(line.split()[1], 16) & bit, masks
+    del machine.env["FILEVAULT_PASSPHRASE"]
+    machine.env["FILEVAULT_PASSPHRASE_COMMAND"] = f"sh -c 'echo {PASSPHRASE}; exit 4'"
+    failed = machine.run("export", "jonsmith", "--no-session")
+    assert (failed.status, "failed with status 4" in failed.err) == (5, True), failed

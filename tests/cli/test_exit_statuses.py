@@ -95,3 +95,22 @@ def test_a_limit_of_open_files_is_named_and_no_bug(plain: AwsMachine) -> None:
         assert "bug in filevault" not in result.err, result
         failed += result.status == 7
     assert failed
+
+
+def test_a_relative_path_in_a_deleted_folder_is_one_sentence(plain: AwsMachine) -> None:
+    machine, gone = plain.machine, plain.machine.home / "gone"
+    line = f'mkdir {gone} && cd {gone} && rmdir {gone} && exec "$@"'
+    machine.launcher = ("sh", "-c", line, "sh", *PROGRAM)
+    for words in (
+        ("list", "--vault", "v"),
+        ("init", "--new-key-file", "key", "--vault", "v"),
+        ("import", "."),
+        ("migrate", "--to", "v", "--yes"),
+        ("serve", "--lazy", "jonsmith", "--token-file", "token"),
+        ("doctor", "--vault", "v"),
+    ):
+        result = machine.run(*words)
+        assert result.status == 7, (words, result)
+        assert "the working directory was deleted" in result.everything
+        assert "bug in filevault" not in result.everything
+    assert machine.run("list").status == 0

@@ -89,6 +89,7 @@ def test_the_programs_own_help_names_every_command(machine: Machine) -> None:
         assert text in result.out
     assert machine.run("-h") == result
     assert machine.run("--debug", "--help") == result
+    assert "\nTo begin: filevault init, filevault add work, filevault exec work -- " in result.out
 
 
 @pytest.mark.parametrize("argv", [("--version",), ("list", "--version"), ("--version", "exec")])

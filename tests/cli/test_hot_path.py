@@ -64,6 +64,8 @@ OURS_COLD = frozenset(
         "filevault.cli.protocols",
         "filevault.keycache.key_store",
         "filevault.mfa.way",
+        # Errors that no run without a failure names.
+        "filevault.rare_errors",
         # Only what opens the vault, asks or writes needs these.
         "filevault.backends.file.new_vault",
         "filevault.calls.assume_role_with_web_identity",
@@ -162,7 +164,10 @@ def beginning_with(packages: Iterable[str], modules: Iterable[str]) -> list[str]
 def test_a_listing_imports_neither_a_cipher_nor_what_plans_a_profile(warm: Machine) -> None:
     printed, modules = run_and_imports(warm, "list")
     assert "work" in printed
-    cold = ("cryptography", "filevault.plan", "filevault.calls", "filevault.issued")
+    cold = (
+        *("cryptography", "filevault.plan", "filevault.calls", "filevault.issued"),
+        *("filevault.rare_errors", "filevault.sources", "filevault.sessions.token_store"),
+    )
     assert not beginning_with((*FORBIDDEN, *cold, "argparse", "enum", "re", "typing"), modules)
 
 
@@ -184,9 +189,11 @@ def test_a_cached_exec_with_a_held_key_imports_no_more(warm: Machine) -> None:
 def test_a_cached_exec_of_a_shared_vault_imports_neither_gpg_nor_age(
     shared_machine: Machine,
 ) -> None:
-    # Opening a backend needs these two small modules of ours, not what they would import to run.
+    # Opening a backend needs these small modules of ours, not what they would import to run.
     modules = imported(
-        shared_machine, OURS_COLD - {"filevault.system.programs", "filevault.unlock.prompt"}
+        shared_machine,
+        OURS_COLD
+        - {"filevault.rare_errors", "filevault.system.programs", "filevault.unlock.prompt"},
     )
     assert "filevault.keycache.kernel" in modules
     assert not modules & AGENT

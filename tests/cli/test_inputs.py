@@ -6,6 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import time
+from pathlib import Path
+
+import pytest
 
 from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.conditions.tools import tool
@@ -42,6 +46,7 @@ sys.argv = ["filevault", *sys.argv[1:]]
 runpy.run_path({LAUNCHER!r}, run_name="__main__")
 """
 LISTS = "getdents64"
+CONTAINER = "/run/secrets"
 
 
 class Traced:
@@ -80,12 +85,12 @@ class Traced:
         on = re.match(r"\w+\(\d+<([^>]*)>", call)
         if name in ("read", LISTS) and on:
             path = on[1]
-            if path.startswith(home) and path != home + ".clock":
+            if path.startswith((home, CONTAINER)) and path != home + ".clock":
                 self.read.add(path)
         found = re.match(r"\w+\((?:(?:AT_FDCWD|\d+)<([^>]*)>, )?\"([^\"]*)\"", call)
         if found and name not in ("read", "write"):
             path = os.path.normpath(os.path.join(found[1] or home, found[2]))
-            if path.startswith(home) and path != home + ".clock":  # the launcher's own
+            if path.startswith((home, CONTAINER)) and path != home + ".clock":  # the launcher's own
                 self.looked_at.add(path)
 
     def check(self) -> None:
@@ -94,7 +99,8 @@ class Traced:
         assert self.read - self.noted["F"] == set()
         known = set().union(*(self.noted.get(kind, set()) for kind in "FDAW"))
         absent = tuple(f"{path}/" for path in self.noted["A"])
-        assert {path for path in self.looked_at - known if not path.startswith(absent)} == set()
+        unknown = {path for path in self.looked_at if os.path.realpath(path) not in known}
+        assert {path for path in unknown - known if not path.startswith(absent)} == set()
         assert self.read
 
 
@@ -106,6 +112,28 @@ def test_all_that_a_cached_exec_reads_is_noted(warm: Machine) -> None:
     with locked_at_the_end(warm):
         traced = Traced(warm, "exec", "admin", "--", "/usr/bin/env")
     traced.check()
+
+
+@pytest.mark.parametrize("source", ["a file", "a link", "the system", "a readable file", "a key"])
+def test_all_that_a_cached_exec_with_a_key_file_reads_is_noted(warm: Machine, source: str) -> None:
+    key = Path(str(warm.env["FILEVAULT_KEY_FILE"]))
+    folder, link = warm.home / "credentials", warm.home / "link"
+    folder.mkdir(mode=0o700)
+    link.symlink_to("credentials")
+    (folder / "filevault-key").write_text(key.read_text())
+    (folder / "filevault-key").chmod(0o600 if source == "a link" else 0o444)
+    time.sleep(0.03)  # a file that has just changed is no witness
+    if source != "a file":
+        del warm.env["FILEVAULT_KEY_FILE"]
+    if source in ("the system", "a readable file"):
+        warm.env["CREDENTIALS_DIRECTORY"] = str(link)
+    if source == "a readable file":
+        warm.env["FILEVAULT_KEY_FILE"] = str(folder / "filevault-key")
+    if source == "a link":
+        warm.env["FILEVAULT_KEY_FILE"] = str(link / "filevault-key")
+    if source == "a key":
+        warm.env["FILEVAULT_KEY"] = key.read_text().strip()
+    Traced(warm, "exec", "admin", "--", "/usr/bin/env").check()
 
 
 @needs_kernel_keyring

@@ -307,3 +307,12 @@ def test_a_limit_that_is_no_duration_is_refused(machine: Machine) -> None:
     refused = machine.run("list")
     assert refused.status == 3
     assert "key_age_warning is not a duration" in refused.err
+
+
+def test_an_empty_vault_says_how_a_key_gets_into_it(machine: Machine) -> None:
+    machine.with_vault()
+    told = machine.on_terminal("list", "--debug", env=LOCKED)
+    assert "hint: the vault has no key: filevault import" in told.err
+    assert "hint" not in machine.ok("list", env=LOCKED).err
+    machine.write_config("[profile a]\nregion = eu-west-1\n")
+    assert "hint: the vault" not in machine.on_terminal("list", "--debug", env=LOCKED).err

@@ -56,6 +56,7 @@ def test_three_wrong_passphrases_are_enough(jon_vault: Machine) -> None:
     result = export(jon_vault, "wrong one", "wrong two", "wrong three")
     assert (result.status, result.out) == (5, "")
     assert "wrong passphrase, 3 times" in result.err
+    assert "hint: filevault slot list shows what else opens the vault" in result.err
     assert result.tty.count("Passphrase for") == 3
     never_shown(result, "wrong one", "wrong two", "wrong three")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import posix
@@ -28,6 +29,7 @@ from filevault.lane import answer, sealed
 from filevault.lane.question import MissError, ask
 from filevault.unlock import secret_sources
 from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
 from tests.worlds.hot_lane_changes import (
@@ -372,6 +374,17 @@ def test_it_is_turned_off_as_the_other_answers_are(keyed: HotLane) -> None:
         shutil.rmtree(keyed.machine.home / ".config")
 
 
+def test_a_program_of_32_bits_records_nothing(
+    keyed: HotLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The calls of the lane are those of 64 bits: it would be recorded again each time."""
+    for path in keyed.answers:
+        path.unlink()
+    monkeypatch.setattr(sys, "maxsize", (1 << 31) - 1)
+    assert keyed.run().path == "/usr/bin/env"
+    assert keyed.answers == []
+
+
 # The file
 
 
@@ -594,6 +607,36 @@ def test_on_a_full_disk_no_part_of_an_answer_is_left(keyed: HotLane) -> None:
         assert keyed.answers == [], most
     keyed.run()
     assert len(keyed.answers) == 1
+
+
+@pytest.mark.torture
+def test_a_kill_at_any_call_of_the_recording_does_no_harm(keyed: HotLane, tmp_path: Path) -> None:
+    expected = keyed.cached(EXPORT).printed
+    trace = tmp_path / "trace"
+
+    def record(*options: str) -> list[str]:
+        for path in keyed.answers:
+            path.unlink()
+        argv = [tool("strace"), "-f", "-o", str(trace), *options, *keyed.whole(*EXPORT)]
+        subprocess.run(argv, env=keyed.environ(), capture_output=True)
+        return trace.read_text().splitlines()
+
+    numbers: collections.Counter[str] = collections.Counter()
+    calls: list[tuple[str, int]] = []
+    for line in record():
+        name = line.split(maxsplit=1)[1].partition("(")[0]
+        numbers[name] += 1
+        if calls or (name == "mkdir" and "/answers" in line):
+            calls.append((name, numbers[name]))
+    assert {"renameat", "write"} <= {name for name, _ in calls}
+    for name, number in calls[:-1]:
+        last = record(f"-etrace={name}", f"-einject={name}:signal=KILL:when={number}")[-1]
+        assert "killed by SIGKILL" in last, (name, number)
+        assert keyed.cached(EXPORT).printed == expected
+        found = keyed.ask(EXPORT)
+        assert isinstance(found, Child)
+        assert found.printed == expected
+        assert len(keyed.answers) <= 2  # what was written and not renamed counts as an answer
 
 
 @needs_kernel_keyring

@@ -218,6 +218,35 @@ def test_a_file_that_gives_nothing_is_told(sources: TwoSecrets, name: str, why: 
     assert why.format(path) in result.err
 
 
+@pytest.mark.parametrize(
+    ("variable", "kind"),
+    [
+        ("FILEVAULT_PASSPHRASE_FILE", "passphrase"),
+        ("FILEVAULT_KEY_FILE", "key"),
+        ("--passphrase-file", "passphrase"),
+        ("--key-file", "key"),
+    ],
+)
+@pytest.mark.parametrize("command", ["export", "doctor"])
+def test_a_secret_in_place_of_its_path_is_not_shown(
+    sources: TwoSecrets, variable: str, kind: str, command: str
+) -> None:
+    secret = "correct horse/battery" if kind == "passphrase" else f"filevault-key-1:{'A' * 43}"
+    words = ("doctor",) if command == "doctor" else EXPORT
+    if variable.startswith("-"):
+        result = sources.machine.run(*words, variable, secret)
+    else:
+        result = sources.machine.run(*words, env={variable: secret})
+    told = result.out + result.err
+    assert secret not in told
+    assert "AAAA" not in told
+    assert "horse" not in told
+    assert f"{variable} names no file to read the {kind} from" in told
+    belongs = "FILEVAULT_KEY" if kind == "key" else "FILEVAULT_PASSPHRASE"
+    assert f"belongs into {belongs};" in told
+    assert result.status == 5
+
+
 def test_a_variable_that_a_ci_system_left_empty_is_told(sources: TwoSecrets) -> None:
     for name in ("FILEVAULT_KEY", "FILEVAULT_PASSPHRASE"):
         result = sources.run(**{name: ""})

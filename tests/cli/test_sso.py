@@ -245,6 +245,7 @@ def test_a_setting_that_is_missing_or_wrong_is_named(
     ("words", "env", "status", "says"),
     [
         (("login", "nope"), {}, 3, "there is neither a section [sso-session nope] nor a profile"),
+        (("login", "nope"), {}, 3, "hint: its SSO sessions are work, other"),
         (("login", "wrk"), {}, 3, "did you mean work?"),
         (("login", "plain"), {}, 3, "profile 'plain' has no sign-in to Identity Center"),
         (("login",), {"AWS_PROFILE": "plain"}, 3, "profile 'plain' has no sign-in"),
@@ -294,7 +295,7 @@ def test_list_shows_accounts_roles_and_the_profiles_that_use_them(scene: SsoMach
         "=======       ====       ====      =======\n"
         "444455556666  dev stage  Admin     -\n"
         "111122223333  prod       Admin     dev\n"
-        "111122223333  prod       ReadOnly  -\n"
+        "111122223333  prod       ReadOnly  inline\n"
     )
     inline = scene.machine.ok("sso", "list", "inline", "--json", "--account", "prod")
     assert json.loads(inline.out) == [
@@ -305,7 +306,7 @@ def test_list_shows_accounts_roles_and_the_profiles_that_use_them(scene: SsoMach
             "role_name": role,
             "profiles": profiles,
         }
-        for role, profiles in (("Admin", []), ("ReadOnly", ["inline"]))
+        for role, profiles in (("Admin", ["dev"]), ("ReadOnly", ["inline"]))
     ]
     none = scene.machine.ok("sso", "list", "work", "--role", "Nobody", "--json")
     assert json.loads(none.out) == []
@@ -339,10 +340,10 @@ def test_profiles_are_written_after_a_look_and_a_yes(scene: SsoMachine) -> None:
         "x.{account_id}.{role_name}",
     )
     yes = scene.machine.on_terminal(*words, answers=[TypedAnswer("(y|N)", "y")])
-    assert "wrote 2 profiles" in yes.err
+    assert "wrote 1 profile " in yes.err
     after = scene.machine.config.read_text()
     assert after.startswith(before + "\n\n[profile x."), "every other byte stays"
-    assert after.count("region = eu-west-3") == 2
+    assert after.count("region = eu-west-3") == 1
     # botocore reads what was written.
     import botocore.session
 
@@ -359,7 +360,8 @@ def test_profiles_are_written_after_a_look_and_a_yes(scene: SsoMachine) -> None:
 
 
 def test_accounts_of_one_name_get_their_ids_into_the_names(scene: SsoMachine) -> None:
-    scene.aws.sso.assign("777788889999", "prod", "ReadOnly")
+    for account in (PROD, "777788889999"):
+        scene.aws.sso.assign(account, "prod", "Auditor")
     scene.aws.sso.assign("000000000000", "../x [y]\n\x1b", "A/B=c")
     scene.sign_in()
     scene.machine.ok("sso", "profiles", "work", "--yes")
@@ -368,8 +370,8 @@ def test_accounts_of_one_name_get_their_ids_into_the_names(scene: SsoMachine) ->
     assert headers == [
         "[profile ..-x-y-n-x1b-A-B-c]",
         "[profile dev-stage-Admin]",
-        "[profile prod-ReadOnly-111122223333]",
-        "[profile prod-ReadOnly-777788889999]",
+        "[profile prod-Auditor-111122223333]",
+        "[profile prod-Auditor-777788889999]",
     ]
 
 

@@ -103,6 +103,19 @@ def test_with_the_vault_key_held_one_passphrase_is_all(desk: KeyCacheMachine) ->
     assert desk.aws.actions().count("GetSessionToken") == RUNS // 4
 
 
+def test_where_no_session_can_be_kept_the_vault_key_can_be_cached_alone(
+    desk: KeyCacheMachine,
+) -> None:
+    """As in a CI job without a home: `agent -- sh -c 'filevault unlock --vault-key && ...'`."""
+    nowhere = {"XDG_STATE_HOME": "/proc/nothing"}
+    passphrase = {"FILEVAULT_PASSPHRASE": PASSPHRASE, **nowhere}
+    done = desk.machine.ok("unlock", "--vault-key", env=passphrase)
+    assert done.out.startswith("Unlocked for long-term keys until ")
+    assert desk.held() == ["vault"]
+    assert desk.machine.ok("exec", "bot", "--", "true", env=nowhere).err == ""
+    assert desk.machine.run("unlock", env=passphrase).status == 7
+
+
 def test_a_passphrase_typed_into_any_command_is_typed_once(
     desk: KeyCacheMachine, jon: User
 ) -> None:

@@ -202,6 +202,8 @@ def test_only_the_named_items_are_looked_at(file_keeper: BackendMachine) -> None
     assert run(file_keeper, "verify", "two").status == 0
     assert run(file_keeper, "verify", "one", "two").status == 6
     assert run(file_keeper, "verify", "three").status == 4
+    locked = file_keeper.machine.run("verify", "three", env={"FILEVAULT_PASSPHRASE": None})
+    assert locked.status == 4, "known without the passphrase"
     assert run(file_keeper, "verify", "--region", "eu-west-1").status == 2
 
 

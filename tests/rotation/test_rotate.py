@@ -441,6 +441,14 @@ def test_an_item_that_cannot_be_opened_is_told_and_the_others_rotate(
     assert "whether it contains the same key" not in alone
 
 
+def test_a_folder_that_cannot_be_looked_into_is_told(rotating: RotationMachine) -> None:
+    user = rotating.user("good")
+    (rotating.machine.vault / ("d/" * 65)).mkdir(parents=True)
+    ended = rotating.rotate("good")
+    assert "nested too deep for a vault; whether it contains the same key is not known" in ended.err
+    rotating.check_rotated(user, "good")
+
+
 def test_a_dry_run_calls_nothing_and_changes_nothing(rotating: RotationMachine) -> None:
     user = rotating.user(profiles=("jon", "same"))
     before = (rotating.machine.vault / "jon.fv").read_bytes()

@@ -354,6 +354,18 @@ def test_a_folder_that_could_not_be_opened_shows_its_keys_as_soon_as_it_can(
     assert len(listed) == 2 + 2  # twice without the folder, then once with it
 
 
+def test_a_folder_with_a_key_that_has_just_changed_is_listed_again(
+    listing: Listing, listed: list[str]
+) -> None:
+    """That key is not entered, so what is entered is not all that the folder has."""
+    later = Path(listing.store.path).stat().st_mtime_ns + 5 * SECOND
+    os.utime(listing.work, ns=(later, later))
+    for _ in range(2):
+        assert listing.times(0.5) == dict.fromkeys(NAMES, OLD_TIME)
+    assert listed.count(listing.store.path) == 2
+    assert listed.count(f"{listing.store.path}/team") == 1
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["write", "in place", "remove", "rename", "link", "folder", "note"]),

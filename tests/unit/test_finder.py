@@ -41,7 +41,7 @@ def shown(code: str) -> dict[str, list[object]]:
 def test_its_modules_are_those_that_python_finds() -> None:
     expected = shown(SHOW)
     start = "import filevault.finder as f; f.install(); "
-    for code in (start, f"{start}f.preload(); "):
+    for code in (start, f"{start}f.preload(f.HOT); "):
         found = shown(code + SHOW)
         assert expected.keys() <= found.keys()
         assert {name: found[name] for name in expected} == expected

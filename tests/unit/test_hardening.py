@@ -68,6 +68,22 @@ def test_what_takes_its_place_gets_back_umask_and_limit() -> None:
     assert within == (0o077, 0)
 
 
+def test_the_end_of_a_child_is_heard_and_what_takes_its_place_is_as_deaf_as_before() -> None:
+    def states() -> list[tuple[bool, bool]]:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+        found = []
+        for action in (nothing, harden, restore, restore):
+            action()
+            blocked = signal.SIGCHLD in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            found.append((signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN, blocked))
+        return found
+
+    before, within, after, again = eval(as_user(os.geteuid(), states))
+    assert before == after == again == (True, True)
+    assert within == (False, False)
+
+
 def test_a_system_that_refuses_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mock: no machine here refuses it."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from filevault.system import file_systems, libc
 from filevault.vault import witnesses as module
 from filevault.vault.witnesses import WITNESS_SIZE, witness, witnesses
 
@@ -70,7 +71,7 @@ def test_without_statx_the_witnesses_are_the_same(
 ) -> None:
     names = names_in(folder)
     before = witnesses(folder, names)
-    monkeypatch.setattr(module, "direct", WITHOUT[why])
+    monkeypatch.setattr(libc, "direct", WITHOUT[why])
     with pytest.raises(OSError, match="statx|looked at"):
         module._by_statx(folder, names)
     assert witnesses(folder, names) == before
@@ -81,7 +82,7 @@ def test_without_one_of_the_files_there_are_no_witnesses(
     folder: int, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if why in WITHOUT:
-        monkeypatch.setattr(module, "direct", WITHOUT[why])
+        monkeypatch.setattr(libc, "direct", WITHOUT[why])
     assert witnesses(folder, ["é1".encode(), b"gone", "é2".encode()]) is None
     assert witnesses(folder, []) == b""
 
@@ -109,3 +110,13 @@ def test_each_part_of_a_witness_shows_a_change(folder: int, tmp_path: Path) -> N
     assert len(set(found)) == len(found)
     info = file.lstat()
     assert found[-1][:8] == info.st_ino.to_bytes(8, sys.byteorder)
+
+
+def test_a_python_without_libffi_has_the_same_witnesses(
+    folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = names_in(folder)
+    before = witnesses(folder, names)
+    monkeypatch.setitem(sys.modules, "filevault.system.libc", None)
+    assert witnesses(folder, names) == before
+    assert not file_systems.has_exact_times(str(tmp_path))

@@ -175,7 +175,8 @@ def _check_writable(choice: VaultChoice, context: Context) -> None:
 def _nothing_found(
     args: argparse.Namespace, source: ImportSource, contents: Contents, context: Context
 ) -> int:
-    _report(args, [], contents, set(), set(), context)
+    if contents.left_out or args.json:
+        _report(args, [], contents, set(), set(), context)
     hint = None
     if not contents.left_out and args.source_prefix is None and not source.can_remove:
         hint = "the items of a pass or passage store may be in another folder: --source-prefix NAME"

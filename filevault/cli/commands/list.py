@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from itertools import repeat
 
+from filevault import errors
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.sign_ins import sign_ins
-from filevault.errors import FilevaultError, NoVaultError, UsageError
+from filevault.errors import FilevaultError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_local, format_time
 
@@ -33,7 +34,9 @@ The age of a key counts from its creation at AWS where that is known, else from 
 stored, shown with a ≥."""
 
 _DAY = 86400
-_WIDTH = 25  # as AWS Vault's table
+_WIDTH = 23  # with the gap as in AWS Vault's table
+_GAP = "  "  # after each of the first two columns
+_PRINTABLE = bytes(range(ord(" "), ord("~") + 1))
 _AGE = 7  # the width of the third column
 _NO_SESSION = "-\n"
 _SINCE = "≥"
@@ -84,13 +87,13 @@ class _Listing:
 
     def labels(self, name: str, labels: _Labels) -> list[str]:
         """Return the sign-in and the live sessions, with the time left or the local end of each."""
-        found = []
-        if name in self.signed_in:
-            found.append(self.signed_in[name].label(labels.now, local=labels.local))
         sessions = self.sessions.get(name, ())
-        if len(sessions) > 1:
-            sessions = sorted(sessions)
-        return found + [labels[session] for session in sessions]
+        if len(sessions) == 1 and name not in self.signed_in:
+            return [labels[sessions[0]]]
+        found = [labels[session] for session in sorted(sessions)]
+        if name in self.signed_in:
+            found.insert(0, self.signed_in[name].label(labels.now, local=labels.local))
+        return found
 
 
 class _Labels(dict["LiveSession", str]):
@@ -152,6 +155,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         text = _table(listing, ages, _Labels(now, local=args.local))
         context.reporter.write_marked(text, _MARK, _SINCE)
         _warn_of_age(listing, ages, context)
+        if opened is not None and not listing.names:
+            context.reporter.hint(
+                "the vault has no key: filevault import stores those of other tools, filevault add "
+                "a new one"
+            )
     context.keep(listing)
     return 0
 
@@ -217,7 +225,7 @@ def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
     """Open the vault; if there is none, print that unless its path was named."""
     try:
         return open_vault(choice, context, items_later=True)
-    except NoVaultError as error:
+    except errors.NoVaultError as error:
         if choice.named:
             raise  # the path may be misspelt
         if choice.explicit or not context.aws_config.profile_names():
@@ -305,12 +313,13 @@ class _Ages(dict["CreationTime | None", str]):
     """The end of the line of a key without sessions, by its creation time; each is made once."""
 
     def __init__(self, now: float) -> None:
-        super().__init__({None: "-".ljust(_AGE) + _NO_SESSION})
+        super().__init__({None: _GAP + "-".ljust(_AGE) + _NO_SESSION})
         self._now = int(now)
 
     def __missing__(self, time: CreationTime) -> str:
         days = (self._now - time[0]) // _DAY
-        text = self[time] = _age(days, time[1], _MARK).ljust(_AGE) + _NO_SESSION
+        age = _age(days, time[1], _MARK).ljust(_AGE)
+        text = self[time] = _GAP + age + _NO_SESSION
         return text
 
 
@@ -333,13 +342,9 @@ def _warn_of_age(listing: _Listing, ages: _Ages, context: Context) -> None:
 
 def _table(listing: _Listing, ages: _Ages, labels: _Labels) -> str:
     """Return the table, made column by column, which takes a third of the time of line by line."""
-    stored, profiles, shown = listing.stored, listing.profiles, listing.names
-    together = "".join(shown)
-    if not (together.isascii() and together.isprintable()):
-        shown = [printable(name) for name in shown]
+    stored, profiles = listing.stored, listing.profiles
     # Each name is in one of the first two columns.
-    width = max(_WIDTH, 2 + max(map(len, shown), default=0))
-    cells = list(map(str.ljust, shown, repeat(width)))
+    cells, width = _cells(listing.names)
     absent = "-".ljust(width)
     first, last = len(profiles), len(profiles) + len(listing.keys)
     # The last two columns together, since nearly all keys have no session.
@@ -349,21 +354,40 @@ def _table(listing: _Listing, ages: _Ages, labels: _Labels) -> str:
         sessions = ", ".join(listing.labels(name, labels)) or "-"
         ends[number] = f"{ends[number].removesuffix(_NO_SESSION)}{sessions}\n"
     columns = (
-        [*cells[:first], *repeat(absent, last - first), *cells[last:]],
+        [*cells[:first], *repeat(absent + _GAP, last - first), *cells[last:]],
         [
-            *map(lambda name, cell: cell if name in stored else absent, profiles, cells),
+            *(
+                _GAP + (cell if name in stored else absent)
+                for name, cell in zip(profiles, cells[:first], strict=True)
+            ),
             *cells[first:last],
-            *repeat(absent, len(listing.others)),
+            *repeat(_GAP + absent, len(listing.others)),
         ],
         ends,
     )
     parts = [""] * (len(columns) * len(cells))  # cell by cell, line by line
     for number, column in enumerate(columns):
         parts[number :: len(columns)] = column
-    return (
-        f"{'Profile':{width}}{'Credentials':{width}}{'Age':{_AGE}}Sessions\n"
-        f"{'=======':{width}}{'===========':{width}}{'===':{_AGE}}========\n" + "".join(parts)
-    )
+    parts[:0] = [
+        f"{'Profile':{width}}{_GAP}{'Credentials':{width}}{_GAP}{'Age':{_AGE}}Sessions\n",
+        f"{'=======':{width}}{_GAP}{'===========':{width}}{_GAP}{'===':{_AGE}}========\n",
+    ]
+    return "".join(parts)
+
+
+def _cells(names: list[str]) -> tuple[list[str], int]:
+    """Return names as cells of one width, and the width."""
+    cells = list(map(str.ljust, names, repeat(_WIDTH)))
+    together = "".join(cells)
+    if (
+        len(together) == len(cells) * _WIDTH  # so that none is longer
+        and together.isascii()
+        and not together.encode().translate(None, _PRINTABLE)
+    ):
+        return cells, _WIDTH  # nearly always
+    shown = list(map(printable, names))
+    width = max(_WIDTH, *map(len, shown))
+    return [text.ljust(width) for text in shown], width
 
 
 def _numbers(listing: _Listing) -> Iterator[tuple[int, str]]:

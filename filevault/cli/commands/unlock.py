@@ -67,18 +67,24 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
             f"the keys of {backend.title} are cached by {backend.agent.name}, not by filevault",
             hint=backend.agent.lifetime_hint,
         )
-    vault.require_state()  # before any question
+    keeps_sessions = vault.state is not None
+    if not (keeps_sessions or args.vault_key):
+        vault.require_state()  # before any question
     vault.unlock()
     _name_weak_slot(opened, context)
-    vault.session_key()
-    store = _cache(context, lambda: opened.keys.cache_session_key(seconds))
+    unlocked = []
+    if keeps_sessions:
+        vault.session_key()
+        store = _cache(context, lambda: opened.keys.cache_session_key(seconds))
+        unlocked.append("sessions")
     if args.vault_key:
         key = vault.backend.vault_key()
         if key is None or len(key) > MAX_KEY_SIZE:
             why = "ssh keys and plugins cannot be" if key is None else "there are too many"
             raise BackendError(f"sessions are unlocked, but no identity is cached: {why}")
         mark = opened.pin().commitment or IDENTITIES_MARK
-        _cache(context, lambda: opened.keys.cache_vault_key(key, mark, seconds))
+        store = _cache(context, lambda: opened.keys.cache_vault_key(key, mark, seconds))
+        unlocked.append("long-term keys")
         context.reporter.warn(
             "until then every program that you run can read the long-term keys; filevault lock "
             "ends it"
@@ -86,9 +92,8 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
     else:
         _forget_vault_key(opened, context)
     opened.remember_slot()
-    what = "sessions and long-term keys" if args.vault_key else "sessions"
     until = format_time(context.runtime.clock() + seconds)
-    context.reporter.result(f"Unlocked for {what} until {until} ({store}).")
+    context.reporter.result(f"Unlocked for {' and '.join(unlocked)} until {until} ({store}).")
     if not args.vault_key and backend.agent is None:
         context.reporter.hint(
             "the first session of the day, and each of a profile without MFA, is made with a "

@@ -50,6 +50,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.region and not args.online:
         raise UsageError("--region goes with --online", hint="add --online, or leave --region out")
     with open_vault(existing_vault(context), context) as opened:
+        for name in args.profiles:  # before a question
+            if not opened.vault.has(name):
+                raise absent_key(name, opened.choice, opened.vault)
         if opened.vault.is_sealed:
             opened.vault.unlock()
         verification = _Verification(args, opened, context)
@@ -81,9 +84,6 @@ class _Verification:
         names = self._args.profiles or vault.lookup.keys(stored)
         for error in vault.items.unopened:
             self.findings.append(error_finding("the vault", "opens", error))
-        for name in self._args.profiles:
-            if not vault.has(name):
-                raise absent_key(name, self._opened.choice, vault)
         for number, name in enumerate(names):
             if number % _EVERY == 0 or self._args.online:
                 context.reporter.countdown(f"{number + 1} of {len(names)}: {printable(name, 60)}")
