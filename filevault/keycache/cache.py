@@ -210,19 +210,12 @@ class _Followed:
 class _LazyStores:
     """The kernel keyring and the agents, each imported when it is first iterated over.
 
-    `folders` returns the folders of the agents that are asked, `forget_only` those of agents in
-    which keys are only forgotten.
+    `folders` returns the folders of the agents.
     """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        folders: Callable[[], Sequence[str]],
-        forget_only: Callable[[], Sequence[str]] = tuple,
-    ) -> None:
+    def __init__(self, names: Sequence[str], folders: Callable[[], Sequence[str]]) -> None:
         self._names = names
         self._folders = folders
-        self._forget_only = forget_only
         self._kernel: KeyStore | None = None
         self._agents: KeyStore | None = None
 
@@ -242,12 +235,12 @@ class _LazyStores:
     def _find_agents(self) -> KeyStore | None:
         from filevault.keycache.agent_folders import may_have_agent
 
-        folders, forget_only = self._folders(), self._forget_only()
-        if not any(map(may_have_agent, (*folders, *forget_only))):
+        folders = self._folders()
+        if not any(map(may_have_agent, folders)):
             return None
         from filevault.keycache.client import AgentClient
 
-        return AgentClient(folders, forget_only)
+        return AgentClient(folders)
 
 
 def job_agent_folder(get: Callable[[str], str | None]) -> str | None:
@@ -284,5 +277,8 @@ def open_cache(
     job = job_agent_folder(get)
     if job is None:
         return KeyCache(_LazyStores(names, usual), clock)
-    kernel = _LazyStores([name for name in names if name == "kernel"], tuple)
-    return KeyCache(_LazyStores(("agent",), lambda: [job], usual), clock, kernel)
+    others = _LazyStores(
+        [*(name for name in names if name == "kernel"), "agent"],
+        lambda: [folder for folder in usual() if folder != job],
+    )
+    return KeyCache(_LazyStores(("agent",), lambda: [job]), clock, others)

@@ -42,14 +42,12 @@ class AgentClient:
 
     Args:
         folders: where a socket may be, in the order in which they are tried.
-        forget_only: folders of further agents, in which keys are only forgotten.
     """
 
     name = "agent"
 
-    def __init__(self, folders: Sequence[str], forget_only: Sequence[str] = ()) -> None:
+    def __init__(self, folders: Sequence[str]) -> None:
         self._folders = folders
-        self._forget_only = forget_only
         self._failed: dict[str, FilevaultError] = {}
         self._time_left = _TIMEOUT
         self._took: str | None = None
@@ -76,12 +74,10 @@ class AgentClient:
     def forget(self, state_id: str | None, key_type: KeyType | None = None) -> int:
         """Have every agent forget its keys, or those of one type.
 
-        One type is forgotten only in the folders that `get` asks, all types in every folder.
         Raises BackendError, after all were asked, for each agent that does not confirm, and for
         each folder whose socket cannot be used.
         """
-        folders = (*self._folders, *(self._forget_only if key_type is None else ()))
-        return self._forget(folders, Request("lock", state_id or "", key_type or ""))
+        return self._forget(self._folders, Request("lock", state_id or "", key_type or ""))
 
     def forget_older(self, state_id: str, key_type: KeyType, *, took_last: bool) -> int:
         """Have all agents forget a type of key; with `took_last` not the one that took the last."""

@@ -57,6 +57,18 @@ def test_a_job_puts_nothing_into_the_kernels_keyring() -> None:
         assert keys.put(STATE, SESSION, KEY, "00", 60) == "agent"
 
 
+def test_a_job_without_an_agent_loads_no_client_for_that_of_its_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else each of its runs takes longer while its user has an agent."""
+    with short_folder() as folder, AgentProcess(folder / "filevault"):
+        variables = {JOB_VARIABLE: str(folder / "job"), "XDG_RUNTIME_DIR": str(folder)}
+        keys = open_cache(("agent",), variables.get, boottime)
+        monkeypatch.setattr("filevault.keycache.client.AgentClient", None)
+        assert keys.get(STATE, SESSION, "00") is None
+        assert keys.entries(STATE) == []
+
+
 def test_a_key_moves_to_another_mark_and_keeps_its_time() -> None:
     with short_folder() as folder, AgentProcess(folder / "filevault"):
         keys = KeyCache([AgentClient([str(folder / "filevault")])], boottime)
