@@ -1,4 +1,4 @@
-"""EventLoop: whom it calls in a turn in which descriptors are closed and opened."""
+"""EventLoop: the watchers that it calls in a turn in which descriptors are closed and opened."""
 
 from __future__ import annotations
 
