@@ -41,6 +41,9 @@ def check(machine: MachineState) -> Diagnosis:
                 follows=_follows,
             )
             _plan(profile)
+        except NoCredentialsError as error:
+            if machine.vault_if_chosen() is not None:  # without one no key can be stored
+                findings.append(Finding(subject, "profile", WARNING, error.message, 0, error.hint))
         except FilevaultError as error:
             findings.append(error_finding(subject, "profile", error))
             continue
@@ -56,15 +59,17 @@ def _follows(_command: ExportCommand) -> bool:
 def _plan(profile: Profile) -> None:
     """Raise what `exec` would refuse the profile with before its first call.
 
-    A profile without credentials is none of it: it may hold settings alone, or keys in the clear,
+    Alone, a profile without credentials is none of it: it may hold settings, or keys in the clear,
     which another check reports.
     """
-    if profile.chain[0].source == "config-keys":
+    chain = profile.chain
+    if chain[0].source == "config-keys":
         return
     try:
         plan(profile, PlanOptions())
     except NoCredentialsError:
-        return
+        if len(chain) > 1:
+            raise
 
 
 def _of(profile: Profile, subject: str) -> Iterator[Finding]:

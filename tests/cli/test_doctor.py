@@ -207,6 +207,14 @@ TRAPS = {
         {CONFIG: "[profile r]\nrole_arn = arn:aws:iam::123456789012:role/r\n"},
         status=3,
     ),
+    "a role whose source profile has no key": Trap(
+        "profile",
+        "'empty' has neither a stored key",
+        {
+            CONFIG: "[profile empty]\nregion = eu-west-1\n"
+            "[profile r]\nsource_profile = empty\nrole_arn = arn:aws:iam::123456789012:role/r\n"
+        },
+    ),
     "a role that STS refuses": Trap(
         "profile",
         "role_session_name",
