@@ -163,7 +163,7 @@ QUESTIONS = (
     ),
     Question(
         ("sso", "profiles", "work"),
-        ("Write 2 profiles",),
+        ("Write 1 profile",),
         nothing,
         "nothing was written",
         an_sso_session,
