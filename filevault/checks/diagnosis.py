@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from filevault.checks.finding import Finding
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
+    from filevault.git.program import Git
     from filevault.keycache.cache import KeyCache
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
@@ -39,8 +40,8 @@ class MachineState(Record):
 
     `clock` returns Unix seconds. `choice` returns the chosen vault, `open_vault` opens it without
     a pin and with nothing to write, `names` returns the names of its keys; all raise as their
-    commands do. `terminal` is whether a
-    person could be asked. `online` is whether AWS may be asked.
+    commands do. `git` knows the trusted repositories of a vault; it must not be run.
+    `terminal` is whether a person could be asked. `online` is whether AWS may be asked.
     """
 
     settings: Settings
@@ -48,6 +49,7 @@ class MachineState(Record):
     choice: Callable[[], VaultChoice]
     open_vault: Callable[[], AbstractContextManager[Vault]]
     names: Callable[[], frozenset[str]]
+    git: Callable[[Vault], Git]
     aws_config: Callable[[], AwsConfig]
     key_cache: Callable[[], KeyCache]
     terminal: bool

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CHECKS = (
     ("vault", "which_vault"),
     ("vault", "state_folder"),
+    ("vault", "repositories"),
     ("unlocking", "opening"),
     ("unlocking", "unlocked"),
     ("unlocking", "gpg_terminal"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from filevault.keycache.key_store import KeyStore
     from filevault.lane.serve import Attempt
     from filevault.system.config_files import EditRules
+    from filevault.unlock.given_passphrases import GivenPassphrases
     from filevault.unlock.prompt import Prompter
 
 
@@ -64,6 +65,8 @@ class Context:
         self._config: AwsConfig | None = None
         self._key_cache: KeyCache | None = None
         self._kept: list[object] = []
+        self.given: GivenPassphrases | None = None
+        """The passphrases of this run, in a command that opens two vaults."""
 
     def keep(self, value: object) -> None:
         """Keep a large value as long as this run: freeing takes time that the end saves."""

@@ -12,6 +12,7 @@ from filevault.cli.open_vault import choose_vault, open_vault, require_named_vau
 from filevault.cli.questions import confirm_or_decline
 from filevault.system.printable import printable
 from filevault.unlock.new_passphrase import has_new_passphrase
+from filevault.vault.lost_vault import adoptions
 
 if TYPE_CHECKING:
     import argparse
@@ -64,8 +65,10 @@ def open_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context
         if not unattended:
             if not context.prompter.present:
                 raise errors.NoVaultError(
-                    missing.message, hint="filevault init, or add --init to make it now"
+                    missing.message, hint=f"{missing.hint}; --init makes a file vault now"
                 ) from missing
+            for sentence in adoptions(choice):
+                context.reporter.say(sentence)
             question = f"There is no vault at {printable(choice.root)}. Make one?"
             confirm_or_decline(context.prompter, question)
     made = make(NewVaultOptions(allow_weak=args.allow_weak), choice, context, create)

@@ -300,6 +300,7 @@ def _vault(
         context.runtime,
         context.reporter,
     )
+    other.given = context.given
     choice = choose_vault(other)
     if not choice.exists:
         what = printable(choice.root)

@@ -290,6 +290,8 @@ def _new_identity(options: NewVaultOptions, choice: VaultChoice, context: Contex
             instead="--generate, or --no-passphrase",
             check=lambda given: check_strength(given, allow_weak=options.allow_weak),
         )
+    if passphrase is not None and context.given is not None:
+        context.given.made.append(bytearray(passphrase))
     text, recipient = new_identity(
         passphrase, environment=settings.program_environment(), clock=context.runtime.clock
     )

@@ -555,6 +555,7 @@ def _open_backend(
             person,
             request,
             lambda: keys.has_session_key(session_key_mark(choice, context)),
+            context.given,
         )
         use.unlockers.append(made)
         return made

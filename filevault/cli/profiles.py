@@ -125,12 +125,13 @@ class Profiles:
             return plan(profile, options)
         except (errors.NoCredentialsError, errors.NoSourceError) as error:
             if not self._choice.exists:
-                from filevault.vault.lost_vault import no_vault
+                from filevault.vault.lost_vault import adoptions, no_vault
 
                 reason = no_vault(self._choice).message
                 if isinstance(error, errors.NoSourceError):
                     raise error.add_context(reason) from error
-                raise errors.NoVaultError(f"{error.message}; {reason}", hint=error.hint) from error
+                hint = "; ".join([*adoptions(self._choice), error.hint or ""])
+                raise errors.NoVaultError(f"{error.message}; {reason}", hint=hint) from error
             if isinstance(error, errors.NoCredentialsError):
                 raise self._with_absent(error) from error
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,11 @@ from filevault.cli.context import Context
 from filevault.cli.open_vault import choose_vault
 from filevault.errors import LockedError, UsageError
 from filevault.system.printable import printable
+from filevault.unlock.given_passphrases import GivenPassphrases
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from filevault.backends.definition import Backend
     from filevault.cli.open_vault import OpenVault
     from filevault.vault.choose import VaultChoice
@@ -54,6 +58,18 @@ def _parsed(to: str, context: Context) -> tuple[str | None, str | None]:
     if not to:
         raise UsageError("--to names no vault", hint=HELP)
     return None, os.path.abspath(context.settings.expand(to))
+
+
+@contextlib.contextmanager
+def sharing_passphrases(*contexts: Context) -> Iterator[None]:
+    """Try a passphrase that opened one vault with the other before a person is asked again."""
+    given = GivenPassphrases()
+    for context in contexts:
+        context.given = given
+    try:
+        yield
+    finally:
+        given.clear()
 
 
 def unlock(opened: OpenVault, variable: str) -> None:

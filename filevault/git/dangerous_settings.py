@@ -30,10 +30,19 @@ _HARMLESS = frozenset(
         ("core", "ignorecase"),
         ("core", "precomposeunicode"),
         ("core", "symlinks"),
+        ("branch", "autosetupmerge"),
+        ("branch", "autosetuprebase"),
+        ("color", "ui"),
+        ("fetch", "prune"),
+        ("fetch", "prunetags"),
+        ("init", "defaultbranch"),
+        ("merge", "conflictstyle"),
         ("pull", "ff"),
         ("pull", "rebase"),
         ("push", "autosetupremote"),
         ("push", "default"),
+        ("push", "followtags"),
+        ("rebase", "autostash"),
         ("user", "email"),
         ("user", "name"),
     }
@@ -43,19 +52,32 @@ _HARMLESS_OF_ONE = frozenset(
         ("branch", "description"),
         ("branch", "merge"),
         ("branch", "rebase"),
+        ("branch", "vscode-merge-base"),  # an editor's own
         ("remote", "fetch"),
+        ("remote", "followremotehead"),
+        ("remote", "gh-resolved"),  # GitHub's own
         ("remote", "prune"),
         ("remote", "prunetags"),
         ("remote", "push"),
+        ("remote", "skipdefaultupdate"),
+        ("remote", "skipfetchall"),
         ("remote", "tagopt"),
     }
 )
+_ADDRESSES = frozenset({("remote", "url"), ("remote", "pushurl")})
+# Whatever git makes of quotes and escapes in them, it is a text; what it cannot read ends git.
+_TEXTS = frozenset({("user", "name"), ("user", "email"), ("branch", "description")})
 # A push to a local path runs that repository's hooks, so only a network address is harmless;
-# `file://` is not, and any other word before `://` or `::` names a program.
+# `file://` is not, and any other word before `://` or `::` names a program. git decodes the user
+# and host of `ssh://` and gives them to ssh, whose configuration may put them into a command.
+_USER = r"(?:[A-Za-z0-9_][\w.+-]*@)?"
 _NETWORK = re.compile(
-    r"(?:https?|ssh|git)://[A-Za-z0-9].*|(?:[A-Za-z0-9_][\w.+-]*@)?[A-Za-z0-9][\w.-]*:(?!:|//).*",
+    rf"(?:https?|git)://[A-Za-z0-9].*"
+    rf"|ssh://{_USER}(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?/.*"
+    rf"|{_USER}[A-Za-z0-9][\w.-]*:(?!:|//).*",
     re.ASCII,
 )
+_KEY = re.compile(r"(?:[^ ]*: )*([a-z0-9-]+)\.(?:(.*)\.)?([a-z0-9-]+)", re.DOTALL)
 
 WHOLE = ""
 """The key under which a whole file counts."""
@@ -120,19 +142,42 @@ def _is_url(setting: GitSetting) -> bool:
 
 def _is_harmless(setting: GitSetting, remotes: set[str | None]) -> bool:
     value = setting.value
+    pair = setting.section, setting.name
+    if value is not None and pair in _TEXTS:
+        return (setting.subsection is None) == (pair in _HARMLESS)
     if value is None or _MARKS & set(value):
         return False
-    pair = setting.section, setting.name
     if setting.subsection is None:
         if pair == ("remote", "pushdefault"):
             return value in remotes
         return pair in _HARMLESS
-    if pair in (("remote", "url"), ("remote", "pushurl")):
+    if pair in _ADDRESSES:
         return _NETWORK.fullmatch(value) is not None
     if pair in (("branch", "remote"), ("branch", "pushremote")):
-        # Without a remote of that name, git reads the word as a path.
-        return value in remotes
+        # Without a remote of that name, git reads the word as a path; `.` is this repository.
+        return value == "." or value in remotes
     return pair in _HARMLESS_OF_ONE
+
+
+def is_harmless_without(key: str) -> bool:
+    """Return whether a setting that counted, named as in a fingerprint, may be gone.
+
+    So it is if it could name neither a program nor a path, or nothing but where a remote is. A
+    remote that is gone makes what refers to it count.
+    """
+    found = _KEY.fullmatch(key)
+    if found is None:
+        return False
+    pair = found[1], found[3]
+    if found[2] is None:
+        return pair in _HARMLESS
+    return pair in _HARMLESS_OF_ONE or pair in _ADDRESSES
+
+
+def is_address(key: str) -> bool:
+    """Return whether a setting that counts, named as in a fingerprint, is a remote's address."""
+    found = _KEY.fullmatch(key)
+    return found is not None and found[2] is not None and (found[1], found[3]) in _ADDRESSES
 
 
 def hook_folders(data: bytes) -> list[str]:

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from filevault.errors import StorageError, UnknownRepositoryError
+from filevault.git.dangerous_settings import is_address, is_harmless_without
 from filevault.git.fingerprint import FOLDER_PART
 from filevault.git.folder import RefusedError
 from filevault.system.digest import sha256_hex
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from filevault.git.repository import Repository
 
 ADOPT = "filevault git adopt shows what it would run, and uses it from then on"
+ACCEPT = "filevault git adopt shows all that changed, and accepts it"
 _SHOWN = 2000  # characters of one value
+_NAMED = 4  # parts in a message
 
 
 class RepositoryMemory(Protocol):
@@ -83,7 +86,7 @@ class TrustedRepositories:
         except RefusedError as refusal:
             raise self._unknown(repository, str(refusal)) from refusal
         digests = self._memory.digests(repository.relative_path) or None
-        if digests == _digests(parts):
+        if _is_as_trusted(parts, digests):
             return
         if digests is None and self._memory.is_older and self._ask is not None:
             trusted = self._ask(repository, changes(parts, None))
@@ -92,11 +95,19 @@ class TrustedRepositories:
                 return
         if digests is None:
             raise self._unknown(repository, "this machine was not told to use it")
-        changed = "; ".join(line.partition(" = ")[0] for line in changes(parts, digests)[:4])
-        raise self._unknown(repository, f"what git would run because of it has changed: {changed}")
+        # Without the values, which may have a secret: `git adopt` shows them to a person.
+        names = [line.partition(" = ")[0] for line in changes(parts, digests)]
+        more = f"; {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        local = any(is_address(name.split(" (")[0]) for name in names)
+        raise self._unknown(
+            repository,
+            "what git would run because of it has changed: " + "; ".join(names[:_NAMED]) + more,
+            f"a push to a local path runs the hooks there; {ACCEPT}" if local else ACCEPT,
+        )
 
-    def _unknown(self, repository: Repository, reason: str) -> UnknownRepositoryError:
-        hint: str | None = ADOPT
+    def _unknown(
+        self, repository: Repository, reason: str, hint: str | None = ADOPT
+    ) -> UnknownRepositoryError:
         try:
             self._memory.check()
         except StorageError as error:
@@ -110,7 +121,7 @@ class TrustedRepositories:
         """Return whether a repository is trusted as it is now; never ask."""
         try:
             digests = self._memory.digests(repository.relative_path)
-            return digests == _digests(repository.fingerprint())
+            return _is_as_trusted(repository.fingerprint(), digests)
         except RefusedError:
             return False
 
@@ -157,8 +168,17 @@ def _digests(parts: Mapping[str, Part]) -> dict[str, str]:
     return {name: part.digest for name, part in parts.items()}
 
 
+def _is_as_trusted(parts: Mapping[str, Part], digests: Mapping[str, str] | None) -> bool:
+    """Return whether a repository is remembered, and nothing of it that matters has changed."""
+    return bool(digests) and not changes(parts, digests)
+
+
 def changes(parts: Mapping[str, Part], digests: Mapping[str, str] | None) -> list[str]:
-    """Return a line for each part that is new, changed or gone."""
+    """Return a line for each part that is new, changed or gone.
+
+    A setting that is gone and whose absence does no harm is left out, as one that an earlier
+    version counted.
+    """
     lines = []
     for name, part in sorted(parts.items()):
         shown = printable(part.shown, _SHOWN)
@@ -166,5 +186,5 @@ def changes(parts: Mapping[str, Part], digests: Mapping[str, str] | None) -> lis
             lines.append(f"{name} = {shown}")
         elif digests[name] != part.digest:
             lines.append(f"{name} (changed) = {shown}")
-    lines += [f"{printable(name)} (gone)" for name in sorted((digests or {}).keys() - parts)]
-    return lines
+    gone = sorted((digests or {}).keys() - parts)
+    return lines + [f"{printable(name)} (gone)" for name in gone if not is_harmless_without(name)]

@@ -13,14 +13,16 @@ from filevault import errors
 from filevault.backends.values import Secret
 from filevault.errors import LockedError
 from filevault.system.printable import printable
+from filevault.system.secret_buffer import overwrite
 from filevault.unlock import secret_sources
 from filevault.unlock.secret_sources import KeyOrigin, check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from filevault.backends.definition import SecretRequest
     from filevault.config.settings import Settings
+    from filevault.unlock.given_passphrases import GivenPassphrases
     from filevault.unlock.prompt import Prompter
 
 _WAYS = {
@@ -34,6 +36,7 @@ _WAYS = {
     ),
     ("keyfile",): "give --key-file, or set FILEVAULT_KEY or its _FILE, _FD, _COMMAND forms",
 }
+_THIS_RUN = "this run"  # the origin of a passphrase that another question asked for
 TRIES = 3
 """How many times the user may type a passphrase."""
 
@@ -46,6 +49,7 @@ class Unlocker:
         prompter: returns what asks the user; called when a question is needed.
         request: which secrets can open the vault, and how messages name it.
         sessions: returns whether the session key is cached, so that only the rest is locked.
+        given: the passphrases of this run, which are tried before a person is asked again.
 
     `key_origin` says where a later run can read the key that was given last, None if nowhere.
     """
@@ -56,11 +60,14 @@ class Unlocker:
         prompter: Callable[[], Prompter],
         request: SecretRequest,
         sessions: Callable[[], bool] = lambda: False,
+        given: GivenPassphrases | None = None,
     ) -> None:
         self._settings = settings
         self._prompter = prompter
         self._request = request
         self._sessions = sessions
+        self._given = given
+        self._reused: list[bytearray] = []  # those of `given` that were tried
         self._tries = 0
         self.key_origin: KeyOrigin | None = None
 
@@ -68,8 +75,8 @@ class Unlocker:
         self._prompter().say(f"filevault: {text}")
 
     def asked(self) -> bool:
-        """Return whether the user was asked."""
-        return self._tries > 0
+        """Return whether the user was asked, now or earlier in this run."""
+        return self._tries > 0 or bool(self._reused)
 
     def named(self) -> bool:
         """Return whether an option, a variable or the system names a source."""
@@ -86,7 +93,10 @@ class Unlocker:
             LockedError: if the source cannot be read or its content is unusable, or only a key
                 file opens the vault and none is given.
         """
-        request = self._request
+        request, given = self._request, self._given
+        made = self._untried(given.made) if given is not None else None
+        if made is not None:
+            return made
         source = secret_sources.named_source(self._settings, *request.kinds)
         if source is not None:
             self.key_origin = secret_sources.key_origin(source, self._settings)
@@ -102,13 +112,30 @@ class Unlocker:
             raise LockedError(
                 "the vault is opened by a key file, and none is given", hint=_WAYS[useful]
             )
+        typed = self._untried(given.typed) if given is not None else None
+        if typed is not None:
+            return typed
         if not self._prompter().present:
             raise self._no_terminal(useful)
         self._tries += 1
         answer = self._prompter().hidden(f"Passphrase for {printable(request.subject())}: ")
         if not answer:
             raise LockedError("no passphrase was given")
-        return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
+        answer = check_text(answer, "the passphrase")
+        if given is not None:
+            self._reused.append(bytearray(answer))
+            given.typed.append(self._reused[-1])
+        return Secret("passphrase", answer, "terminal")
+
+    def _untried(self, given: Sequence[bytearray]) -> Secret | None:
+        """Return a passphrase of this run that was not tried here yet."""
+        if "passphrase" not in self._request.kinds:
+            return None
+        for each in given:
+            if not any(each is tried for tried in self._reused):
+                self._reused.append(each)
+                return Secret("passphrase", bytearray(each), _THIS_RUN)
+        return None
 
     def _no_terminal(self, useful: tuple[str, ...]) -> errors.NoTerminalError:
         what = "the vault is locked"
@@ -124,6 +151,10 @@ class Unlocker:
 
     def on_rejected(self, secret: Secret) -> None:
         """Allow three tries on a terminal, one for any other source; raise WrongPassphraseError."""
+        if secret.origin == _THIS_RUN:
+            return
+        if secret.origin == "terminal" and self._given is not None:
+            overwrite(self._given.typed.pop())
         if secret.origin == "terminal" and self._tries < TRIES:
             self._prompter().say("That passphrase opens nothing here. Try again.")
             return

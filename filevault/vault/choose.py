@@ -12,7 +12,7 @@ import os
 from filevault import errors
 from filevault.backends import BACKENDS, DEFAULT
 from filevault.backends.definition import RECIPIENTS, SEALED
-from filevault.errors import StorageError, UsageError
+from filevault.errors import FilevaultError, StorageError, UsageError
 from filevault.system.digest import sha256_hex
 from filevault.system.files import Folder
 from filevault.system.printable import printable
@@ -27,12 +27,13 @@ from filevault.vault.defaults import prefix as named_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from filevault.backends.definition import Backend
     from filevault.config.settings import Settings
 
 _DEFAULT_PREFIX = "aws"
+_NOTHING = "default"  # the origin of a choice that nothing named
 
 
 class VaultChoice(Record):
@@ -41,7 +42,8 @@ class VaultChoice(Record):
     `store` is the folder that other tools know, `prefix` the path below it that leads to the
     items. `exists` is True if its marker exists, `origin` is the option, variable or file that
     chose it; `named` is True if that named the folder, `explicit` if it named folder or
-    backend; `passage` whether the store is passage's own.
+    backend; `passage` whether the store is passage's own. `adoptable` are the stores of other
+    tools that `init` could use, each with its backend, if there is no vault and nothing named one.
     """
 
     store: str
@@ -52,6 +54,7 @@ class VaultChoice(Record):
     exists: bool
     passage: bool = False
     named: bool = False
+    adoptable: tuple[tuple[str, str], ...] = ()
 
     @property
     def root(self) -> str:
@@ -94,7 +97,22 @@ def choose(settings: Settings) -> VaultChoice:
             f"folder of {choice.backend.title}",
             hint="leave --prefix out, or name the store with --vault or --pass-dir",
         )
+    if choice.origin == _NOTHING and not choice.exists:
+        return choice._replace(adoptable=tuple(_adoptable(settings)))
     return choice
+
+
+def _adoptable(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield backend and store of each tool whose usual store exists and can be used."""
+    for backend in BACKENDS.values():
+        if backend.tool is None:
+            continue
+        with contextlib.suppress(FilevaultError):  # it is not asked for
+            store = settings.inputs.absolute(default_store(settings, backend)[0])
+            if store == settings.inputs.absolute(settings.default_vault):
+                continue
+            if _complete(settings, _Request(store, backend, _NOTHING), backend).exists:
+                yield backend.name, store
 
 
 def _choose(settings: Settings) -> VaultChoice:
@@ -264,11 +282,11 @@ def _requested(settings: Settings) -> _Request:
     if config_backend is not None:
         return _default(settings, config_backend, config.path)
     if any(choice.exists for choice in at_default(settings)):
-        return _Request(settings.default_vault, None, "default")
+        return _Request(settings.default_vault, None, _NOTHING)
     old = settings.aws_vault_backend[0]
     if old is not None:
         return _default(settings, BACKENDS[old.value], old.origin)
-    return _Request(settings.default_vault, DEFAULT, "default")
+    return _Request(settings.default_vault, DEFAULT, _NOTHING)
 
 
 def _pass_dir(settings: Settings, store: str, backend: Backend | None) -> _Request:
@@ -303,7 +321,7 @@ def _backend_there(settings: Settings, configured: _Request) -> Backend:
 def at_default(settings: Settings) -> list[VaultChoice]:
     """Return the choices for the default folder, which is used if nothing names one."""
     store = settings.inputs.absolute(settings.default_vault)
-    request = _Request(store, None, "default")
+    request = _Request(store, None, _NOTHING)
     return [
         _complete(settings, request, each)
         for each in BACKENDS.values()

@@ -53,13 +53,22 @@ def no_vault(choice: VaultChoice) -> NoVaultError:
     shown = printable(choice.root)
     backend = "" if choice.backend is DEFAULT else f" --backend {choice.backend.name}"
     if not choice.named:
-        return NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{backend}")
+        hint = "; ".join([f"filevault init{backend}", *adoptions(choice)])
+        return NoVaultError(f"there is no vault at {shown!r} yet", hint=hint)
     origin = printable(choice.origin)
     option = f"{origin} {shell_word(choice.store)} " if choice.origin.startswith("--") else ""
     return NoVaultError(
         f"there is no vault at {printable(choice.store)!r}, which {origin} names",
         hint=f"check {origin}, or make a vault there: filevault {option}init{backend}",
     )
+
+
+def adoptions(choice: VaultChoice) -> list[str]:
+    """Return what `init` could do with each store of another tool, for a hint."""
+    return [
+        f"to use the store at {printable(store)!r}: filevault init --backend {backend}"
+        for backend, store in choice.adoptable
+    ]
 
 
 def is_lost(choice: VaultChoice, state_home: str) -> bool:

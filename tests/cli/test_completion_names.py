@@ -43,7 +43,8 @@ def test_completion_reads_names_and_changes_nothing(
     assert offered(keeper, "exec", "") == ["role", "jon", "team/ann"]
     assert offered(keeper, "remove", "") == ["jon", "team/ann"]
     assert offered(keeper, "rotate", "jon", "") == ["team/ann"]
-    assert offered(keeper, "sso", "login", "") == ["corp", "role"]
+    assert offered(keeper, "sso", "login", "") == ["corp"]
+    assert offered(keeper, "add", "") == ["role"]
     assert offered(keeper, "--backend", "") == ["file", "pass", "age"]
     assert offered(keeper, "migrate", "--to=") == ["file", "pass", "age"]
     assert offered(keeper, "add", "--mfa-serial", "") == ["arn:aws:iam::123456789012:mfa/jon"]
@@ -59,3 +60,86 @@ def test_completion_reads_names_and_changes_nothing(
     recipients = offered(keeper, "recipients", "remove", "")
     assert (len(slots), len(recipients)) == ((1, 0) if kind == "file" else (0, 1))
     assert Snapshot.take(keeper.machine.home) == before
+
+
+CONFIG = """
+[sso-session corp]
+sso_start_url = https://example.awsapps.com/start
+sso_region = eu-west-1
+[profile staff]
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = Staff
+[profile admin]
+source_profile = staff
+role_arn = arn:aws:iam::123456789012:role/admin
+[profile own-url]
+sso_start_url = https://other.awsapps.com/start
+sso_region = eu-west-1
+sso_account_id = 123456789012
+sso_role_name = Staff
+[profile console]
+login_session = arn:aws:iam::123456789012:user/jon
+[profile of-console]
+source_profile = console
+role_arn = arn:aws:iam::123456789012:role/admin
+[profile ci]
+credential_process = /bin/true
+[profile plain]
+region = eu-west-1
+[profile jon]
+[profile broken]
+source_profile = nowhere
+role_arn = arn:aws:iam::123456789012:role/admin
+"""
+
+
+@pytest.fixture
+def various(tmp_path: Path) -> BackendMachine:
+    """A machine with the key `jon` and profiles of several kinds."""
+    keeper = BackendMachine("file", tmp_path / "home")
+    keeper.add("jon")
+    keeper.machine.write_config(CONFIG)
+    return keeper
+
+
+def test_each_command_is_offered_what_it_can_use(various: BackendMachine) -> None:
+    for action in ("login", "logout", "list", "profiles"):
+        assert offered(various, "sso", action, "") == ["corp", "staff", "admin", "own-url"]
+    assert offered(various, "signin", "") == ["console", "plain"]
+    everything = [
+        "staff", "admin", "own-url", "console", "of-console", "ci", "plain", "jon", "broken",
+    ]  # fmt: skip
+    unused = [name for name in everything if name != "jon"]
+    assert offered(various, "add", "") == unused
+    assert offered(various, "copy", "jon", "") == unused
+    assert offered(various, "rename", "jon", "") == unused
+    assert offered(various, "import", "--name", "") == unused
+    for words in (
+        ("add", "--force", ""),
+        ("rename", "-f", "jon", ""),
+        ("import", "--force", "--name", ""),
+        ("import", "--force", "--name="),
+        ("copy", "--to=/elsewhere", "jon", ""),
+        ("exec", ""),
+        ("list", ""),
+    ):
+        assert offered(various, *words) == everything, words
+    for command in ("remove", "rotate", "verify", "rename", "copy"):
+        assert offered(various, command, "") == ["jon"], command
+
+
+def test_clear_is_offered_what_has_something_to_clear(various: BackendMachine) -> None:
+    assert offered(various, "clear", "") == []
+    (state,) = various.machine.state.iterdir()
+    for name in ("sessions/jon/1.fv", "sessions/gone/2.fv", "sso/3.fv"):
+        (state / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).touch()
+    (state / "sessions/emptied").mkdir()
+    (state / "login").mkdir()
+    before = Snapshot.take(various.machine.home)
+    assert offered(various, "clear", "") == ["gone", "jon", "staff", "own-url"]
+    (state / "login/4.fv").touch()
+    assert offered(various, "clear", "") == ["gone", "jon", "console", "staff", "own-url"]
+    (state / "login/4.fv").unlink()
+    assert Snapshot.take(various.machine.home) == before

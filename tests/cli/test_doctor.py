@@ -18,6 +18,7 @@ from tests.launch import launcher
 from tests.samples import EXAMPLE_ID, KEY_ID, OTHER_SECRET, SECRET
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.in_process import InProcess, InProcessResult, Tree
+from tests.worlds.other_programs import OtherPrograms
 
 PLANTED = "c1earTextThatIsNotShown"  # a secret of each leftover
 STATIC = f"aws_access_key_id = {EXAMPLE_ID}\naws_secret_access_key = {PLANTED}\n"
@@ -644,3 +645,63 @@ def test_a_file_with_which_another_user_could_choose_what_git_runs_is_found(
     assert f"git is not run: '{config}' belongs to user 12345" in found["message"]
     assert found["hint"].endswith(f"FILEVAULT_TRUST_WRITERS_OF={config}")
     assert done.status == 7
+
+
+def _repository(home: BackendMachine, below: str = "") -> Path:
+    path = home.store / below / ".git"
+    tools = OtherPrograms(home.machine)
+    tools.run("git", "init", "--quiet", str(path.parent))
+    return path
+
+
+def _about_git(home: BackendMachine, **env: str | None) -> list[tuple[str, int, str, str]]:
+    """Return what `doctor` says of repositories; git cannot be found, and its files stay."""
+    before = times(home.store)
+    done = run(home, "doctor", "--json", **env)
+    assert times(home.store) == before
+    found = [each for each in findings(done) if each["check"] == "repository"]
+    assert not found or done.status == 10
+    return [(each["severity"], each["status"], each["message"], each["hint"]) for each in found]
+
+
+def test_a_repository_that_the_next_write_would_not_use_is_found_without_git(
+    home: BackendMachine,
+) -> None:
+    path = _repository(home)
+    ((severity, status, message, hint),) = _about_git(home)
+    assert (severity, status) == ("error", 10)
+    assert message.endswith("is not used: this machine was not told to use it")
+    assert hint.startswith("filevault git adopt ")
+    assert message in run(home, "rotate", "one").err
+    assert _about_git(home, FILEVAULT_GIT="adopt") == []
+    assert _about_git(home, XDG_STATE_HOME=str(home.machine.home / "never-used")) == []
+
+    assert run(home, "git", "adopt", PATH=os.environ["PATH"]).status == 0
+    assert _about_git(home) == []
+    shown = run(home, "doctor").out
+    assert f"repository  {home.store} (used)\n" in shown
+    with (path / "config").open("a") as config:
+        config.write("[user]\n\tname = Jon\n")
+    assert _about_git(home) == []
+    with (path / "config").open("a") as config:
+        config.write("[core]\n\teditor = run\n")
+    ((_, status, message, _),) = _about_git(home)
+    assert (status, message.partition(" has changed: ")[2]) == (10, "core.editor")
+    _repository(home, "team")
+    assert [each[1] for each in _about_git(home)] == [10, 10]
+
+
+def test_a_repository_beside_the_items_is_a_warning(tmp_path: Path, keyrings: GpgHomes) -> None:
+    """It keeps `filevault git` from work, and no write."""
+    home = BackendMachine("pass", tmp_path / "home", keyrings)
+    inner = _repository(home, ".extensions/otp").parent
+    OtherPrograms(home.machine).run(
+        "git", "-C", str(inner), "commit", "--quiet", "--allow-empty", "--message", "x"
+    )
+    done = run(home, "doctor", "--json", PATH=os.environ["PATH"])
+    (found,) = findings(done)
+    assert (done.status, found["severity"]) == (0, "warning")
+    assert found["subject"] == "the git repository .extensions/otp"
+    assert run(home, "git", "init", "--quiet", PATH=os.environ["PATH"]).status == 0
+    home.add("one")
+    assert run(home, "git", "status", PATH=os.environ["PATH"]).status == 10

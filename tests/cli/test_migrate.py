@@ -183,6 +183,50 @@ def test_what_is_typed_decides(file_keeper: BackendMachine) -> None:
     assert file_keeper.snapshot().keys().isdisjoint({"one.fv", "team/two.fv"})
 
 
+UNLOCK = TypedAnswer("Passphrase for", PASSPHRASE)
+
+
+def test_a_secret_is_asked_for_once_in_a_run(file_keeper: BackendMachine) -> None:
+    """Each run opens two vaults; what opens the second one may have been typed for the first."""
+    machine, home = file_keeper.machine, file_keeper.machine.home
+    del machine.env["FILEVAULT_PASSPHRASE"]
+    new = [TypedAnswer("New passphrase", NEW_WORD), TypedAnswer("The same again", NEW_WORD)]
+    wrong = UNLOCK._replace(text="mistyped")
+    age = f"age:{home / 'one'}"
+    runs: list[tuple[tuple[str, ...], list[TypedAnswer]]] = [
+        # The passphrase of the new identity opens what was just written.
+        (("migrate", "--to", age, "--keep", "--yes"), [*new, wrong, UNLOCK]),
+        # The same identity opens both.
+        (
+            ("--vault", str(home / "one"), "migrate", "--to", f"age:{home / 'two'}", "--yes"),
+            [UNLOCK._replace(text=NEW_WORD)],
+        ),
+        # Two vaults that one passphrase opens.
+        (("migrate", "--to", f"file:{home / 'three'}", "--keep", "--yes"), [
+            *[each._replace(text=PASSPHRASE) for each in new], UNLOCK]),
+        (("copy", "one", "another", "--to", str(home / "three")), [UNLOCK]),
+        (("import", str(home / "three"), "--from", "filevault", "--yes", "--no-config"), [UNLOCK]),
+    ]  # fmt: skip
+    for words, answers in runs:
+        ended = machine.on_terminal(*words, answers=answers, timeout=60)
+        assert ended.status == 0, (words, ended)
+        asked = sum(each.question == UNLOCK.question for each in answers)
+        assert ended.tty.count(UNLOCK.question) == asked, words
+    # Another one is asked for.
+    other = [UNLOCK, UNLOCK._replace(text=NEW_WORD)]
+    copied = machine.on_terminal(
+        "copy", "one", "--to", str(home / "two"), answers=other, timeout=60
+    )
+    assert copied.status == 0, copied
+
+
+def test_a_generated_passphrase_opens_what_the_run_made(file_keeper: BackendMachine) -> None:
+    """Beside the variable for the old vault, which would not."""
+    folder = file_keeper.machine.home / "made"
+    done = run(file_keeper, "migrate", "--to", f"age:{folder}", "--yes", "--generate")
+    assert done.status == 0, done
+
+
 @pytest.mark.parametrize(
     ("name", "value", "written"),
     [

@@ -112,6 +112,45 @@ def test_the_hint_makes_the_vault(tmp_path: Path) -> None:
     assert naming.run("list").status == 0
 
 
+RECIPIENT = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
+# Folder in HOME, variable that names it, recipients file with its content, backend.
+STORES = [
+    (".password-store", None, ".gpg-id", "jon@example.com", "pass"),
+    ("stores/mine", "PASSWORD_STORE_DIR", ".gpg-id", "jon@example.com", "pass"),
+    (".passage/store", None, ".age-recipients", RECIPIENT, "age"),
+    ("stores/mine", "PASSAGE_DIR", ".age-recipients", RECIPIENT, "age"),
+]
+
+
+@pytest.mark.parametrize(("folder", "variable", "marker", "recipient", "backend"), STORES)
+def test_the_hint_names_the_store_of_another_tool_and_how_to_use_it(
+    tmp_path: Path, folder: str, variable: str | None, marker: str, recipient: str, backend: str
+) -> None:
+    env = {"HOME": str(tmp_path), "PATH": "/usr/bin"}
+    store = tmp_path / folder
+    store.mkdir(parents=True)
+    if variable is not None:
+        env[variable] = str(store)
+    told = f"to use the store at '{store}': filevault init --backend {backend}"
+    assert told not in InProcess(env).run("verify").err  # it has no recipients: no store of theirs
+    (store / marker).write_text(f"{recipient}\n")
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text(CONFIG)
+    for line in ("verify", "unlock", "rotate keyless", "add keyless --stdin"):
+        ended = InProcess(env).run(*line.split(), stdin=LINES.encode())
+        assert ended.status == 4, line
+        assert f"\nfilevault: hint: filevault init; {told}" in ended.err, line
+    for line in ("exec keyless -- true", "export keyless"):
+        hint = InProcess(env).run(*line.split()).err.splitlines()[-1]
+        assert hint.startswith(f"filevault: hint: {told}; filevault add keyless"), line
+    # Not where something else was asked for, and not of a vault that is there.
+    asked = InProcess(env).run("--backend", "file", "verify")
+    assert told not in asked.err
+    if backend == "age":
+        assert InProcess(env).run("init", "--backend", "age").status == 0
+        assert InProcess(env).run("list").err == ""
+
+
 def test_what_needs_no_vault_does_not_look_for_one(tmp_path: Path) -> None:
     naming = Naming(tmp_path / "home", "FILEVAULT_DIR")
     for line in ("version", "help exec", "list --profiles", "lock --all"):

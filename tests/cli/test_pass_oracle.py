@@ -278,3 +278,36 @@ def test_the_whole_history_is_one_and_sound(pair: PassStorePair) -> None:
     assert {path.suffix for path in pair.store.rglob("*") if ".git" not in str(path)} <= {
         "", ".gpg",
     }  # fmt: skip
+
+
+def test_pass_configures_git_and_filevault_goes_on(pair: PassStorePair) -> None:
+    pair.add("work")
+    for number, words in enumerate(
+        (
+            ("remote", "add", "origin", "https://git.example.com/jon/store.git"),
+            ("remote", "set-url", "origin", "git@git.example.com:jon/store.git"),
+            ("config", "user.email", "jon@example.org"),
+            ("config", "user.name", 'Jon "J" O\'Neil'),
+            ("update-ref", "refs/remotes/origin/main", "HEAD"),
+            ("branch", "-u", "origin/main"),
+            ("remote", "rename", "origin", "home"),
+            ("config", "pull.rebase", "false"),
+            ("config", "color.ui", "never"),
+        )
+    ):
+        pair.pass_("git", *words)
+        pair.add(f"key{number}")
+    pair.pass_("git", "remote", "add", "usb", str(pair.machine.home / "usb.git"))
+    adding = ("add", "usb", "--stdin", "--no-config")
+    refused = pair.machine.run(*adding, stdin=LINES)
+    assert refused.status == 11
+    assert "has changed: remote.usb.url\n" in refused.err
+    assert "a push to a local path runs the hooks there; filevault git adopt" in refused.err
+    pair.machine.ok("git", "adopt")
+    pair.machine.ok(*adding, "--force", stdin=OTHER_LINES)
+    pair.pass_("git", "remote", "remove", "usb")
+    pair.add("last")
+    for setting in ("core.sshCommand", "remote.home.receivepack", "url.ext::sh.insteadOf"):
+        pair.pass_("git", "config", setting, "sh -c evil")
+        assert pair.machine.run("rotate", "work").status == 10
+        pair.pass_("git", "config", "--unset", setting)

@@ -83,6 +83,9 @@ remote.evil.url=./evil
 remote.evil.vcs=run
 remote.other.url=ext::sh -c run
 remote.third.url=-oProxyCommand=run:x
+remote.sly.url=ssh://a%60run%60@git.example.com/x
+remote.slyer.url=ssh://-oProxyCommand=run/x
+remote.slyest.url=ssh://jon@-oProxyCommand=run/x
 remote.pushdefault=./evil
 sendemail.sendmailcmd=run
 sequence.editor=run
@@ -99,7 +102,11 @@ user.signingkey=file
 web.browser=run
 """
 HARMLESS = """
+branch.autosetupmerge=always
 branch.main.description=what it is
+branch.topic.remote=.
+branch.topic.vscode-merge-base=origin/main
+color.ui=auto
 branch.main.merge=refs/heads/main
 branch.main.pushremote=origin
 branch.main.rebase=false
@@ -108,15 +115,23 @@ core.bare=false
 core.filemode=true
 core.logallrefupdates=true
 core.repositoryformatversion=0
+fetch.prune=true
+init.defaultbranch=main
+merge.conflictstyle=diff3
 pull.rebase=false
 push.default=simple
+push.followtags=true
+rebase.autostash=true
 remote.origin.fetch=+refs/heads/*:refs/remotes/origin/*
 remote.origin.url=https://git.example.com/jon/vault
+remote.origin.gh-resolved=base
 remote.pushdefault=origin
 remote.scp.url=git@git.example.com:jon/vault.git
+remote.port.url=ssh://git.example.com:2222/jon/vault.git
+remote.six.url=ssh://git@[2001:db8::1]:2222/jon/vault.git
 remote.ssh.url=ssh://git@git.example.com/jon/vault.git
 user.email=jon@example.com
-user.name=Jon Smith
+user.name=Jon "the; #1" O'Neil \\ Smith
 """
 TRICKY = [
     b"[core]\n\teditor = run\n",

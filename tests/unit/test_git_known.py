@@ -391,6 +391,37 @@ def test_daily_use_keeps_a_repository_known(adopted: GitStore, tmp_path: Path) -
     assert adopted.history()[0] == "save b.fv"
 
 
+def test_what_no_longer_counts_or_is_gone_without_harm_keeps_a_repository_known(
+    adopted: GitStore,
+) -> None:
+    """Else an update, or the end of a remote, would end the use of a repository."""
+    _config(adopted, '[remote "usb"]\n\turl = /media/usb/vault.git\n[gpg]\n\tprogram = gpg2\n')
+    adopted.adopt()
+    (digests,) = adopted.memory.places.values()
+    adopted.memory.places["."] = {**digests, "user.name": "0" * 64, "branch.a b.merge": "0" * 64}
+    adopted.git("config", "remote.usb.url", "git@git.example.com:jon/vault.git")
+    adopted.save("b.fv", b"two")
+    adopted.git("remote", "remove", "usb")
+    adopted.save("b.fv", b"three")
+    adopted.git("config", "--unset", "gpg.program")
+    assert "changed: gpg.program (gone)" in refuses(adopted).message
+
+
+def test_a_remote_at_a_local_path_is_refused_with_its_reason_and_without_its_address(
+    adopted: GitStore,
+) -> None:
+    """A push there runs the hooks of what is there, which may be in the store itself."""
+    for address in ("./evil.git", "file:///jon:secret@host/evil.git"):
+        _config(adopted, f'[remote "usb"]\n\turl = {address}\n')
+        refused = refuses(adopted)
+        assert "changed: remote.usb.url" in refused.message
+        assert address not in refused.message
+        assert refused.hint == (
+            "a push to a local path runs the hooks there; "
+            "filevault git adopt shows all that changed, and accepts it"
+        )
+
+
 def test_what_filevault_git_changes_stays_known(adopted: GitStore, tmp_path: Path) -> None:
     with Folder.open(str(adopted.path)) as folder:
         for words in (

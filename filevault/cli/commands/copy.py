@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from filevault.cli.absent_key import absent_key
 from filevault.cli.open_vault import existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.second_vault import HELP, NEW_VARIABLE, choose_target, unlock
+from filevault.cli.second_vault import (
+    HELP,
+    NEW_VARIABLE,
+    choose_target,
+    sharing_passphrases,
+    unlock,
+)
 from filevault.errors import UsageError
 from filevault.exchange.copy_item import (
     ItemCopy,
@@ -69,7 +75,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             hint="give the key another name, such as mfa-work",
         )
     must_exist(target, context.settings.state_home)
-    with open_vault(choice, context) as opened:
+    with sharing_passphrases(context, target_context), open_vault(choice, context) as opened:
         if not opened.vault.has(args.profile):
             raise absent_key(args.profile, choice, opened.vault)
         copy = read_item(opened.vault, args.profile)

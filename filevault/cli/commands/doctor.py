@@ -12,6 +12,7 @@ from filevault.checks.diagnosis import MachineState
 from filevault.checks.doctor import diagnose
 from filevault.checks.finding import ERROR, WARNING, worst_error
 from filevault.cli.open_vault import open_vault
+from filevault.cli.repositories import git_of
 from filevault.system.printable import printable
 from filevault.vault.choose import choose
 
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         lambda: choose(context.settings),
         vault,
         names,
+        lambda opened: git_of(choose(context.settings), silent, opened.trust, writable=True),
         lambda: silent.aws_config,
         lambda: context.key_cache,
         context.prompter.present,

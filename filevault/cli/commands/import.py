@@ -10,6 +10,7 @@ from filevault.cli.import_source import ImportSource, read_source
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.profile_sections import append_all_or_say
 from filevault.cli.questions import confirm_or_decline, require_terminal
+from filevault.cli.second_vault import sharing_passphrases
 from filevault.errors import (
     NotCommittedError,
     NotFoundError,
@@ -102,6 +103,11 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Read the source, show the plan, ask, store and verify, then clean up the source."""
+    with sharing_passphrases(context):  # the source may be another vault
+        return _import(args, context)
+
+
+def _import(args: argparse.Namespace, context: Context) -> int:
     names = _renames(args)
     choice = choose_vault(context)
     first_vault.check_vault(choice, context, makes=args.init and not args.dry_run)

@@ -13,6 +13,7 @@ from filevault.cli.second_vault import (
     NEW_VARIABLE,
     choose_target,
     refuse_nested,
+    sharing_passphrases,
     unlock,
 )
 from filevault.cli.vault_record import move_record
@@ -107,7 +108,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError(
             "--generate prints a passphrase, which is no JSON", hint="leave one of them out"
         )
-    with open_vault(choice, context, remembers=not args.dry_run) as opened:
+    with (
+        sharing_passphrases(context, target_context),
+        open_vault(choice, context, remembers=not args.dry_run) as opened,
+    ):
         names = _names(opened)
         if args.dry_run:
             _report(args, [Migrated(name, "would be moved") for name in names], context)

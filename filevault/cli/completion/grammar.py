@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FILE, FOLDER, COMMAND = "files", "folders", "command"
 PROFILE, STORED, SESSION = "profile", "stored", "session"
+UNUSED = "unused"  # a profile for a key: one that has none stored
+SIGN_IN, CLEARABLE = "sign-in", "clearable"
 KEYSLOT, RECIPIENT, BACKEND = "keyslot", "recipient", "backend"
 REGION, VAULT, PREFIX = "region", "vault", "prefix"
 # Values that the AWS config has: the kind is the name of the setting.
@@ -45,10 +47,10 @@ OPTION_VALUES = {
     "--allow-role": ROLE_ARN,
     "--account": SSO_ACCOUNT,
     "--role": SSO_ROLE,
-    "import --name": PROFILE,
+    "import --name": UNUSED,
 }
 POSITIONALS = {
-    "add profile": PROFILE,
+    "add profile": UNUSED,
     "import source": FILE,
     "exec profile": PROFILE,
     "export profile": PROFILE,
@@ -56,15 +58,15 @@ POSITIONALS = {
     "list profile": PROFILE,
     "login profile": PROFILE,
     "sso session": SESSION,
-    "signin profile": PROFILE,
+    "signin profile": SIGN_IN,
     "rotate profiles": STORED,
     "verify profiles": STORED,
     "remove profile": STORED,
     "rename old": STORED,
-    "rename new": PROFILE,
+    "rename new": UNUSED,
     "copy profile": STORED,
-    "copy new": PROFILE,
-    "clear profile": PROFILE,
+    "copy new": UNUSED,
+    "clear profile": CLEARABLE,
     "recipients remove": RECIPIENT,
     "recipients accept": STORED,
     "slot remove": KEYSLOT,
@@ -73,6 +75,8 @@ _WORDS = {
     "--prompt": ("terminal", "ykman", "none"),
     "help of": tuple(COMMANDS),
 }
+# With one of these a name may be that of a stored key, which is replaced, or is in another vault.
+_REPLACING = frozenset({"-f", "--force", "--to"})
 _ACTION = re.compile(r"(\w+)(?: [A-Z.]+)? {2,}(.+)")
 
 
@@ -156,8 +160,14 @@ def _in_command(name: str, parser: Parser, own: Sequence[str], current: str) -> 
         if dest == "action":
             texts = _actions(parser.description)
             return Place(words=tuple((word, texts.get(word, "")) for word, _ in found.words))
-        return found
+        return _replaceable(found, parser, own)
     return Place()
+
+
+def _replaceable(found: Place, parser: Parser, words: Sequence[str]) -> Place:
+    """Return a place for unused profiles as one for any, if the options let a key be replaced."""
+    given = {word.partition("=")[0] for word, _, is_option in parser.items(words) if is_option}
+    return found._replace(kind=PROFILE) if found.kind == UNUSED and given & _REPLACING else found
 
 
 def _actions(description: str) -> dict[str, str]:
@@ -176,11 +186,12 @@ def _option(command: str, parser: Parser, before: Sequence[str], current: str) -
         return None
     items = list(parser.items(before))
     if items and items[-1][2] and parser.takes_value(items[-1][0]) and not items[-1][1]:
-        return _values_of_option(command, parser, items[-1][0])
+        return _replaceable(_values_of_option(command, parser, items[-1][0]), parser, before)
     if not current.startswith("-"):
         return None
     if current.startswith("--") and "=" in current:
-        return _values_of_option(command, parser, current.partition("=")[0])
+        value = _values_of_option(command, parser, current.partition("=")[0])
+        return _replaceable(value, parser, before)
     given = {word.partition("=")[0] for word, _, is_option in items if is_option}
     words = []
     for action in parser.actions():

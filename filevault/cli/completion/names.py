@@ -41,9 +41,12 @@ def names(kind: str, settings: Settings) -> list[str]:
         return profile_names(settings)
     if kind == grammar.SESSION:
         config = _config(settings)
-        return [*config.sso_session_names(), *config.profile_names()]
+        return [*config.sso_session_names(), *_with_source(config, ("sso",), first=True)]
+    if kind in (grammar.UNUSED, grammar.SIGN_IN):
+        return _without_key(kind, settings)
     read: dict[str, Callable[[VaultChoice], list[str]]] = {
         grammar.STORED: stored_names,
+        grammar.CLEARABLE: lambda choice: _clearable(choice, settings),
         grammar.KEYSLOT: _keyslots,
         grammar.RECIPIENT: _recipients,
         grammar.PREFIX: _prefixes,
@@ -59,6 +62,60 @@ def profile_names(settings: Settings) -> list[str]:
     with contextlib.suppress(FilevaultError, FileNotFoundError):
         found.update(dict.fromkeys(stored_names(choose(settings))))
     return list(found)
+
+
+def _without_key(kind: str, settings: Settings) -> list[str]:
+    """Return the profiles of the config that have no stored key; for `signin`, no source at all."""
+    config = _config(settings)
+    stored: frozenset[str] = frozenset()
+    with contextlib.suppress(FilevaultError, FileNotFoundError):
+        stored = frozenset(stored_names(choose(settings)))
+    if kind == grammar.SIGN_IN:
+        return _with_source(config, ("login-session", "none"), stored)
+    return [name for name in config.profile_names() if name not in stored]
+
+
+def _with_source(
+    config: AwsConfig,
+    sources: tuple[str, ...],
+    stored: frozenset[str] = frozenset(),
+    *,
+    first: bool = False,
+) -> list[str]:
+    """Return the profiles without a role that have one of the sources.
+
+    With `first`, also those with a role whose chain begins there.
+    """
+    from filevault.config.overrides import Overrides
+    from filevault.config.profile import resolve
+
+    found = []
+    for name in config.profile_names():
+        with contextlib.suppress(FilevaultError):  # no command can use it
+            chain = resolve(config, name, overrides=Overrides(), has_item=stored.__contains__).chain
+            profile = chain[0] if first else chain[-1]
+            if profile.source in sources and (first or profile.role_arn is None):
+                found.append(name)
+    return found
+
+
+def _clearable(choice: VaultChoice, settings: Settings) -> list[str]:
+    """Return the profiles that have a cached session, or the sign-in of which is kept."""
+    from filevault.sessions.session_file import FOLDER
+    from filevault.vault.names import decode_session_owner
+
+    found: list[str | None] = []
+    with Folder.open(f"{settings.state_home}/{choice.state_id}") as state:
+        with contextlib.suppress(FileNotFoundError), state.child(FOLDER) as sessions:
+            for owner in sessions.listing()[1]:
+                with sessions.child(owner) as folder:
+                    if folder.entries():
+                        found.append(decode_session_owner(owner))
+        for kind, source in (("login", "login-session"), ("sso", "sso")):
+            with contextlib.suppress(FileNotFoundError), state.child(kind) as folder:
+                if folder.entries():
+                    found += _with_source(_config(settings), (source,))
+    return [name for name in dict.fromkeys(found) if name is not None]
 
 
 def stored_names(choice: VaultChoice) -> list[str]:
