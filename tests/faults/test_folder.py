@@ -241,6 +241,10 @@ def test_one_folder_that_cannot_be_read_does_not_hide_the_others(quick_items: Ma
         mode(quick_items.vault / "team", 0),
     ):
         assert names(quick_items) == ["one"]
+        listed = run(quick_items, "list")
+        assert listed.status == 0
+        assert listed.err.count("warning") == 1
+        assert "team': permission denied; the keys in it are not shown" in listed.err
         assert exported(quick_items, "one") == ONE.access_key_id
         outcome = run(quick_items, "export", "team/two", "--no-session")
         assert outcome.status == 7

@@ -253,6 +253,10 @@ def _listing(args: argparse.Namespace, context: Context, opened: OpenVault | Non
         if expiration > now:
             sessions.setdefault(owner, []).append((operation, expiration))
     stored = opened.vault.created_times() if opened is not None else {}
+    unopened = opened.vault.items.unopened if opened is not None else []
+    if unopened:
+        more = f", nor those in {len(unopened) - 1} more" if unopened[1:] else ""
+        context.reporter.warn(f"{unopened[0].message}; the keys in it are not shown{more}")
     listing = _Listing(profiles, stored, sessions)
     signed_in = {each.reference: each for each in sign_ins(opened, now)}
     if signed_in or args.json or args.profile is not None:
