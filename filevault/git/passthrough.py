@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from filevault.errors import NotFoundError
+from filevault.errors import NotFoundError, UsageError
 from filevault.git.adoption import all_below
 from filevault.git.commit import commit_if_empty
 from filevault.git.folder import real_path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # The git commands that change the fingerprint of a repository.
 _CHANGING = frozenset({"config", "init", "lfs", "remote", "submodule"})
+_PUSHING = frozenset({"push", "send-pack"})
 
 
 def passthrough(store: Folder, arguments: Sequence[str], git: Git) -> int:
@@ -31,6 +33,7 @@ def passthrough(store: Folder, arguments: Sequence[str], git: Git) -> int:
     Raises:
         NotFoundError: if there is no repository, or `init` created one that is not used.
         UnknownRepositoryError: if it, or one below it, is not trusted on this machine.
+        UsageError: for a push to a word that names a repository in a folder of this one.
         NotCommittedError: if the contents cannot be committed after `init`.
         ProgramError, StorageError: if git cannot be run.
     """
@@ -42,6 +45,8 @@ def passthrough(store: Folder, arguments: Sequence[str], git: Git) -> int:
             f"the store {printable(store.path)!r} has no git repository of its own",
             hint="filevault git init",
         )
+    if not _PUSHING.isdisjoint(arguments):
+        _refuse_folders(repository.path, arguments)
     before = [each for each in all_below(store, repository, git) if git.trusted.contains(each)]
     status = repository.run_attached(arguments)
     verb = arguments[0] if arguments else ""
@@ -52,6 +57,26 @@ def passthrough(store: Folder, arguments: Sequence[str], git: Git) -> int:
         if changed:
             git.trusted.add(changed)
     return status
+
+
+def _refuse_folders(path: str, arguments: Sequence[str]) -> None:
+    """Raise UsageError if a word names a repository in a folder, which a push would run hooks of.
+
+    git takes a word for a path if there is no remote of that name (git-push(1)), and others may
+    put a folder into the store. A path in another form is meant as one.
+    """
+    for word in arguments:
+        name = word.partition("=")[2] if word.startswith("--") else word
+        if name in ("", ".", "..") or "/" in name:
+            continue
+        for folder in (f"{path}/{name}", f"{path}/{name}.git"):
+            if os.path.lexists(f"{folder}/HEAD") or os.path.lexists(f"{folder}/.git"):
+                raise UsageError(
+                    f"{printable(name, 80)!r} is a repository in a folder of the store, and a push "
+                    "would run its hooks",
+                    hint="if it is to be a remote, add that with filevault git remote add; if the "
+                    f"folder is meant, write ./{printable(name, 80)}",
+                )
 
 
 def _init(store: Folder, arguments: Sequence[str], git: Git) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.errors import NotCommittedError, NotFoundError
+from filevault.errors import NotCommittedError, NotFoundError, UsageError
 from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from tests.worlds.git_store import GitStore
@@ -155,3 +155,24 @@ def test_variables_of_git_are_not_obeyed(store: GitStore, tmp_path: Path) -> Non
     store.git("init", "--quiet", str(other))
     assert passed(store, "config", "filevault.was", "here", GIT_DIR=str(other / ".git")) == 0
     assert store.git("config", "filevault.was") == "here\n"
+
+
+@pytest.mark.parametrize("folder", ["origin", "origin.git", "origin/.git"])
+def test_a_folder_in_the_place_of_a_remote_gets_no_push_by_its_name(
+    store: GitStore, folder: str
+) -> None:
+    """git takes a word for a path if there is no remote of that name, and runs the hooks there."""
+    store.init()
+    store.save("a.fv", b"one")
+    store.git("init", "--quiet", "--bare", str(store.path / folder))
+    mark = store.path.parent / "ran"
+    hook = store.path / folder / "hooks/pre-receive"
+    hook.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    hook.chmod(0o755)
+    for words in (("push", "origin", "HEAD:x"), ("-c", "a.b=c", "push", "--repo=origin")):
+        with pytest.raises(UsageError, match="'origin' is a repository in a folder of the store"):
+            passed(store, *words)
+    assert not mark.exists()
+    if folder == "origin":
+        assert passed(store, "push", "--quiet", "./origin", "HEAD:x") == 0
+        assert mark.exists()  # so that the test would notice it
