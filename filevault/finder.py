@@ -30,7 +30,7 @@ _READ_SIZE = 100_000  # more than a module of filevault has; malloc(3) maps memo
 _MTIME = 8  # index in the result of stat(2): whole seconds
 
 
-HOT = (
+_FIRST = (
     "system",
     "system.hardening",
     "system.libc",
@@ -60,6 +60,10 @@ HOT = (
     "cli.context",
     "cli.reporter",
     "cli.commands",
+)
+"""What both import before anything else."""
+HOT = (
+    *_FIRST,
     "config.credential_source",
     "partitions",
     "config.inheritance",
@@ -134,35 +138,7 @@ HOT = (
 )
 """What a cached `exec` imports, in the order in which it is complete, but a package comes first."""
 LISTING = (
-    "system",
-    "system.hardening",
-    "system.libc",
-    "errors",
-    "system.printable",
-    "system.files",
-    "config",
-    "system.record",
-    "backends",
-    "backends.definition",
-    "backends.age",
-    "backends.file",
-    "backends.gpg",
-    "config.aws_variables",
-    "system.config_files",
-    "config.config_toml",
-    "system.inputs",
-    "system.times",
-    "config.settings",
-    "keycache",
-    "keycache.cached_key",
-    "keycache.cache",
-    "cli",
-    "cli.streams",
-    "cli.parser",
-    "cli.command",
-    "cli.context",
-    "cli.reporter",
-    "cli.commands",
+    *_FIRST,
     "keycache.vault_keys",
     "vault",
     "system.digest",

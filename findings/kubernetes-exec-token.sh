@@ -8,7 +8,7 @@
 #
 # What happens:
 # - kubernetes renews five minutes before the end, but not at 401: a token that states no end, or
-#   that the server took back, is sent for good;
+#   that the server took back, is sent from then on;
 # - kubernetes.aio, which came into the same package in 2026, and kubernetes_asyncio run the plugin
 #   when they load the configuration, and never again: each request fails after 14 minutes;
 # - kr8s and lightkube do not look at the end, they wait for the 401;
@@ -219,7 +219,7 @@ def show(client, stated, expected, runs=None):
     seen = answer.stdout.split()
     if seen[:2] != ["ok", "ok"] or len(seen) != 4:
         sys.exit(f"{client} did not get so far: {answer.stdout}{answer.stderr}")
-    kind = "fails for good"
+    kind = "fails from then on"
     if seen[2:] == ["ok", "ok"]:
         kind = "renewed after a 401" if refused else "renewed in time"
     print(f"  {client:18} {len(issued)} runs of the plugin, {refused} times 401: {kind}")
@@ -232,7 +232,7 @@ print(*(f"{name} {version(name)}" for name in names), sep=", ")
 with open(f"{folder}/js/node_modules/@kubernetes/client-node/package.json") as file:
     print("@kubernetes/client-node", json.load(file)["version"])
 
-in_time, late, never = "renewed in time", "renewed after a 401", "fails for good"
+in_time, late, never = "renewed in time", "renewed after a 401", "fails from then on"
 print("a token that states its end, and comes to it")
 show("kubernetes", 4, in_time)
 show("kubernetes.aio", 4, never, runs=1)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # docs/format.md §9: no key is fetched, and nothing is encrypted to a key of gpg.conf.
-# Never --quiet: gpg would leave out why a secret key could not be used.
+# Never --quiet: gpg would leave out why a secret key could not be used. Without a locale, as under
+# cron, gpg would not take the ids of a recipients file for UTF-8.
 ALWAYS = (
+    "--utf8-strings",
     "--no-encrypt-to",
     "--compress-algo=none",
     "--no-auto-key-locate",

@@ -17,7 +17,7 @@ from filevault.backends.gpg.openpgp import MAX_FILE, MAX_TEXT
 from filevault.backends.gpg.status import Reply
 from filevault.errors import LockedError, ProgramError, StorageError
 from filevault.system import programs
-from filevault.system.config_files import refuse_choice_of_others
+from filevault.system.config_files import is_trusted, refuse_choice_of_others
 from filevault.system.printable import printable
 from filevault.system.search_path import find_program
 
@@ -28,6 +28,20 @@ if TYPE_CHECKING:
 _SETTINGS = ".conf"
 """What is in the name of each file in gpg's home that names programs, as `gpg.conf-2.4`."""
 _OUT_OF_TIME = 24  # SIGXCPU, wherever there are processor limits for other processes
+
+
+def refuse_others(home: str, environment: Mapping[str, str]) -> None:
+    """Raise ProgramError if another user could name the programs that gpg with this home starts.
+
+    Where the home is trusted, so are the files in it.
+    """
+    refuse_choice_of_others(home, "gpg", environment)
+    if is_trusted(home, environment):
+        return
+    with contextlib.suppress(OSError), os.scandir(home) as entries:
+        for entry in entries:
+            if _SETTINGS in entry.name:
+                refuse_choice_of_others(entry.path, "gpg", environment)
 
 
 class Gpg:
@@ -87,17 +101,9 @@ class Gpg:
                     f"gpg has no keys: its folder {printable(self.home)!r} does not exist",
                     hint="set GNUPGHOME to where they are, or gpg --import them",
                 )
-            self._refuse_others(options.named_home(users) or self.home)
+            refuse_others(options.named_home(users) or self.home, self.environment)
             self._options = (*users, *options.ALWAYS)
         return self._options
-
-    def _refuse_others(self, home: str) -> None:
-        """Raise ProgramError if another user could name the programs that gpg starts."""
-        refuse_choice_of_others(home, "gpg", self.environment)
-        with contextlib.suppress(OSError), os.scandir(home) as entries:
-            for entry in entries:
-                if _SETTINGS in entry.name:
-                    refuse_choice_of_others(entry.path, "gpg", self.environment)
 
     def listing(self, *arguments: str) -> Reply:
         """Run a listing; its output has both the listing and the status lines."""

@@ -100,7 +100,10 @@ def exchange(
     try:
         thread.start()
     except RuntimeError as error:
-        raise exhausted(error) or error from error
+        reason = exhausted(error)
+        if reason is None:
+            raise
+        raise reason from error
     thread.join(max(0.0, seconds))
     if not found:
         raise ReadTimeoutError(endpoint_url=request.url)

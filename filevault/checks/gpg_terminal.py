@@ -7,10 +7,10 @@ import stat
 from typing import TYPE_CHECKING
 
 from filevault.backends.definition import RECIPIENTS
+from filevault.backends.gpg.process import refuse_others
 from filevault.checks.diagnosis import Diagnosis
 from filevault.checks.finding import ERROR, WARNING, Finding
 from filevault.errors import ProgramError
-from filevault.system.config_files import refuse_choice_of_others
 from filevault.system.printable import printable, shell_word
 from filevault.system.search_path import find_program, is_executable
 
@@ -42,7 +42,7 @@ def _findings(machine: MachineState) -> Iterator[Finding]:
         yield Finding(printable(path), "gpg", ERROR, message, 7, hint)
         return
     try:
-        refuse_choice_of_others(path, "gpg", machine.settings.environ)
+        refuse_others(path, machine.settings.environ)
     except ProgramError as error:
         yield Finding(printable(path), "gpg", ERROR, error.message, 7, error.hint)
     if info.st_uid == os.geteuid() and info.st_mode & 0o077:

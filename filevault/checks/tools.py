@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from filevault import __version__
 from filevault.backends.definition import RECIPIENTS
 from filevault.checks.diagnosis import Diagnosis, Fact
-from filevault.checks.finding import ERROR, Finding
+from filevault.checks.finding import ERROR, Finding, error_finding
 from filevault.errors import FilevaultError, ProgramError
+from filevault.git.environment import for_git
+from filevault.git.program import refuse_others
 from filevault.system.printable import printable
 from filevault.system.programs import run
 from filevault.system.search_path import find_program
@@ -27,7 +29,7 @@ _TIMEOUT = 5.0  # seconds for one program
 
 
 def check(machine: MachineState) -> Diagnosis:
-    """Return the versions, and which program the vault needs and lacks."""
+    """Return the versions, and which program the vault needs and lacks, or may not run."""
     facts = [
         Fact("filevault", __version__),
         Fact("python", f"{platform.python_version()} on {platform.system()} {platform.release()}"),
@@ -55,9 +57,16 @@ def _needed(machine: MachineState, missing: list[str]) -> Iterator[Finding]:
     if uses_gpg and "gpg" in missing:
         message = "is not in PATH, and the vault cannot be opened without it"
         yield Finding("gpg", "tools", ERROR, message, status, "install gnupg")
-    if "git" in missing and os.path.lexists(f"{choice.store}/.git"):
+    if not os.path.lexists(f"{choice.store}/.git"):
+        return
+    if "git" in missing:
         message = "is not in PATH, and the vault is in a git repository"
         yield Finding("git", "tools", ERROR, message, status, "install git")
+        return
+    try:
+        refuse_others(for_git(machine.settings.program_environment()))
+    except ProgramError as error:
+        yield error_finding("git", "tools", error)
 
 
 def _distribution(name: str) -> str:

@@ -122,7 +122,7 @@ def unknown_option(
     guess = stems.get(similar(name.lstrip("-"), stems) or "")
     if name.startswith("--no-") and positive in options:
         hints.append(f"leave {printable(positive)} out")
-    elif name == "--stdout":  # AWS Vault's exec and export have it, ours have not
+    elif name == "--stdout":  # of AWS Vault's exec and export
         hints.append(
             "the link of a sign-in is printed where there is no browser, and with "
             "AWS_VAULT_DEVICE_CODE=1"

@@ -26,6 +26,22 @@ _FIRST_PAUSE = 0.1
 FINISH = "`filevault git status` shows what is left to commit"
 
 
+def refuse_others(environment: Mapping[str, str]) -> None:
+    """Raise ProgramError if another user could name programs in git's user-wide configuration.
+
+    `environment` is that of git.
+    """
+    get = environment.get
+    home = get("HOME", "")
+    named = get("GIT_CONFIG_GLOBAL")
+    paths = [named] if named is not None else [f"{home}/.gitconfig"]
+    if named is None:
+        paths.append(f"{get('XDG_CONFIG_HOME') or f'{home}/.config'}/git/config")
+    for path in paths:
+        found = f"{home}{path[1:]}" if path.startswith("~/") else path
+        refuse_choice_of_others(found, "git", environment)
+
+
 class Git:
     """Runs git for one store.
 
@@ -60,24 +76,13 @@ class Git:
         self.prefix = tuple(prefix)
         self.warn = warn
 
-    def _refuse_others(self) -> None:
-        """Raise ProgramError if another user could name programs in the user's configuration."""
-        get = self._environment.get
-        named = get("GIT_CONFIG_GLOBAL")
-        paths = [named] if named is not None else [f"{self.home}/.gitconfig"]
-        if named is None:
-            paths.append(f"{get('XDG_CONFIG_HOME') or f'{self.home}/.config'}/git/config")
-        for path in paths:
-            found = f"{self.home}{path[1:]}" if path.startswith("~/") else path
-            refuse_choice_of_others(found, "git", self._environment)
-
     def run(self, folder: str, arguments: Sequence[str]) -> programs.Result:
         """Run git unattended and return its result; retry while another git holds a lock.
 
         Raises ProgramError if it is missing or takes more than 120 seconds, and if its user-wide
         configuration is another user's.
         """
-        self._refuse_others()
+        refuse_others(self._environment)
         # Messages are parsed only to detect a lock and to quote the reason: in English.
         environment = {**self._environment, "LC_ALL": "C.UTF-8"}
         environment.pop("LANGUAGE", None)
@@ -100,7 +105,7 @@ class Git:
 
     def attach(self, folder: str, arguments: Sequence[str]) -> int:
         """Run git at the user's terminal and return its exit status. Raises ProgramError."""
-        self._refuse_others()
+        refuse_others(self._environment)
         return programs.attach(
             ["git", "-C", folder, *_FLAGS, *arguments],
             self._environment,

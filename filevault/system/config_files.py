@@ -116,19 +116,16 @@ def refuse_choice_of_others(path: str, program: str, environment: Mapping[str, s
 
     gpg and git run what their configuration names, whatever its owner is: root, with the `HOME` of
     a user, would run that user's programs. Of a folder only the owner counts. A path that is not
-    there, or that `TRUST_VARIABLE` names in the environment, is fine.
+    there, or that is trusted, is fine.
     """
+    if is_trusted(path, environment):
+        return
     try:
         info = os.stat(path)
     except OSError:
         return
     is_others = info.st_uid not in (0, os.geteuid())
     if not is_others and (stat.S_ISDIR(info.st_mode) or not info.st_mode & stat.S_IWOTH):
-        return
-    home = environment.get("HOME", "")
-    named = environment.get(TRUST_VARIABLE, "").split(":")
-    trusted = {f"{home}{each[1:]}" if each.startswith("~/") else each for each in named}
-    if os.path.abspath(path) in {os.path.abspath(each) for each in trusted if each[:1] == "/"}:
         return
     shown, word = printable(path), shell_word(path)
     reason = f"belongs to user {info.st_uid}, who" if is_others else "is writable for all, who"
@@ -137,6 +134,14 @@ def refuse_choice_of_others(path: str, program: str, environment: Mapping[str, s
         hint=(f"run filevault as user {info.st_uid}" if is_others else f"chmod o-w {word}")
         + f"; or let those who can write it choose your programs: {TRUST_VARIABLE}={word}",
     )
+
+
+def is_trusted(path: str, environment: Mapping[str, str]) -> bool:
+    """Return whether `TRUST_VARIABLE` in the environment names a path."""
+    home = environment.get("HOME", "")
+    named = environment.get(TRUST_VARIABLE, "").split(":")
+    trusted = {f"{home}{each[1:]}" if each.startswith("~/") else each for each in named}
+    return os.path.abspath(path) in {os.path.abspath(each) for each in trusted if each[:1] == "/"}
 
 
 def _check_new_owner(info: os.stat_result, folder: Folder, path: str) -> None:

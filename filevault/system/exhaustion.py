@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from filevault.errors import ExhaustedError
 
@@ -36,9 +37,18 @@ def exhausted(error: BaseException) -> ExhaustedError | None:
         found = _NO_MEMORY
     elif isinstance(error, ImportError):
         text = str(error).lower()
-        found = _NO_MEMORY if any(each in text for each in _LOADER) else None
+        if any(each in text for each in _LOADER) and not _is_forbidden(error.path):
+            found = _NO_MEMORY
     elif isinstance(error, RuntimeError):
         return NO_PROCESS.add_context() if str(error).startswith(_THREAD) else None
     elif isinstance(error, OSError):
         found = _BY_ERRNO.get(error.errno or 0)
     return None if found is None else ExhaustedError(found[0], hint=found[1])
+
+
+def _is_forbidden(library: str | None) -> bool:
+    """Return whether a library may not be mapped (noexec, mount(8)): dlopen(3) says the same."""
+    try:
+        return library is not None and bool(os.statvfs(library).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False

@@ -316,7 +316,7 @@ class Folder:
             return False
 
     def has(self, name: str) -> bool:
-        """Return whether there may be an entry of that name: not if it certainly does not exist."""
+        """Return False if there is certainly no entry of that name, not even a link."""
         try:
             self._look(name)
         except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
 """Hardening of this process before it handles secrets: core files, ptrace, umask, descriptors.
 
-It also hears of the end of its children, whatever it was started with.
+SIGCHLD arrives as well, whatever the process inherited.
 
 No core file, no access to its memory by other processes of the user (`prctl(2)`,
 PR_SET_DUMPABLE), no permissions for other users on new files. This is no security boundary: the
@@ -21,8 +21,8 @@ _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 _before: list[tuple[int, tuple[int, int]]] = []
 """The umask and core file limits that the process was started with, while it is hardened."""
-_deaf: list[str] = []
-"""How SIGCHLD was kept from the process at its start: ignored, blocked."""
+_child_signal: list[str] = []
+"""How the process was started with SIGCHLD, while that is changed: ignored, blocked."""
 
 
 def harden() -> None:
@@ -38,7 +38,7 @@ def harden() -> None:
 
         function("prctl")(_PR_SET_DUMPABLE, 0)
     _before.append((os.umask(_UMASK), limits))
-    _hear_of_children()
+    _allow_child_signal()
 
 
 def signals_module() -> ModuleType:
@@ -49,7 +49,7 @@ def signals_module() -> ModuleType:
         return __import__("signal")
 
 
-def _hear_of_children() -> None:
+def _allow_child_signal() -> None:
     """Stop ignoring and blocking SIGCHLD, which a process inherits from the one that started it.
 
     While it is ignored, the kernel keeps no exit status (wait(2)): every helper program would
@@ -59,9 +59,9 @@ def _hear_of_children() -> None:
     child = signals.SIGCHLD
     if signals.getsignal(child) == signals.SIG_IGN:
         signals.signal(child, signals.SIG_DFL)
-        _deaf.append("ignored")
+        _child_signal.append("ignored")
     if child in signals.pthread_sigmask(signals.SIG_UNBLOCK, (child,)):
-        _deaf.append("blocked")
+        _child_signal.append("blocked")
 
 
 def _occupy_closed_descriptors() -> None:
@@ -87,10 +87,10 @@ def restore() -> None:
 
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_CORE, limits)
-    if _deaf:
+    if _child_signal:
         signals = signals_module()
-        if "ignored" in _deaf:
+        if "ignored" in _child_signal:
             signals.signal(signals.SIGCHLD, signals.SIG_IGN)
-        if "blocked" in _deaf:
+        if "blocked" in _child_signal:
             signals.pthread_sigmask(signals.SIG_BLOCK, (signals.SIGCHLD,))
-        _deaf.clear()
+        _child_signal.clear()

@@ -293,7 +293,7 @@ def without_records(data: bytes, name: str) -> bytes | None:
     """Return JSON without one member of the outermost object, whose value has flat objects only.
 
     Nothing of that value is parsed, and all that is left is for the caller to parse. None if the
-    member cannot be told apart with certainty, for example because there is none, it is the first
+    member cannot be found with certainty, for example because there is none, it is the first
     one or empty, or a text has a backslash or a brace.
     """
     before, found, after = data.partition(b',"%b":{' % name.encode("ascii"))

@@ -235,7 +235,7 @@ def not_a_path(source: NamedSource, settings: Settings) -> LockedError | None:
         instead = _PREFIXES[source.kind]
     return LockedError(
         f"{printable(source.origin)} names no file to read the {word} from",
-        hint=f"what it names is not shown, because it may be the {word} itself, which belongs into "
+        hint=f"what it names is not shown, because it may be the {word} itself, which belongs in "
         f"{instead}; a path can begin with ./",
     )
 

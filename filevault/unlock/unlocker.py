@@ -140,7 +140,7 @@ class Unlocker:
 
     def _no_terminal(self, useful: tuple[str, ...]) -> errors.NoTerminalError:
         what = "the vault is locked"
-        hint = f"{_WAYS[useful]}, or there first filevault unlock"
+        hint = f"{_WAYS[useful]}, or unlock the vault there first: filevault unlock"
         if self._sessions():
             what = "sessions are unlocked, the long-term keys are locked"
             more = "filevault unlock --vault-key also caches the key that opens them; or "

@@ -339,6 +339,17 @@ def test_resolved_ids_are_full_fingerprints(gpg_store: GpgStore) -> None:
     assert backend.resolve(["bob@example.com", alice]) == tuple(sorted([alice, bob]))
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_id_with_letters_beyond_ascii_is_found_in_any_locale(
+    gpg_store: GpgStore, locale: str
+) -> None:
+    """As under cron and systemd, where there is no locale."""
+    fingerprint = gpg_store.home.make_key("Zoë Ünal <zoe@example.com>")
+    (gpg_store.store / ".gpg-id").write_text("Zoë Ünal\n", encoding="utf-8")
+    backend = gpg_store.backend(LC_ALL=locale)
+    assert backend.governs("prod").recipients == (fingerprint,)
+
+
 def test_id_with_an_exclamation_mark_means_that_subkey(gpg_store: GpgStore) -> None:
     alice = gpg_store.keys["alice"]
     quiet = ("--pinentry-mode", "loopback", "--passphrase", "")

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from filevault.checks import doctor, leftovers
+from tests.conditions.other_user import needs_root
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.launch import launcher
 from tests.samples import EXAMPLE_ID, KEY_ID, OTHER_SECRET, SECRET
@@ -484,7 +486,7 @@ def test_without_a_vault_one_is_asked_for_only_if_a_profile_can_use_it(
     """A job that gets its role with a token of the CI system needs none."""
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws/config").write_text(config)
-    done = InProcess({"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}).run("doctor", "--json")
+    done = InProcess({"HOME": str(tmp_path), "PATH": "/nonexistent"}).run("doctor", "--json")
     found = [each for each in findings(done) if each["check"] == "vault"]
     assert (done.status, bool(found)) == (0, warned), done
 
@@ -600,6 +602,41 @@ def test_what_keeps_gpg_from_asking_is_found(
     assert any(contains in each["message"] for each in found), found
     assert all(each["hint"] for each in found)
     assert not (tmp_path / "gnupg/pubring.kbx").exists()
+
+
+@needs_root
+def test_a_file_with_which_another_user_could_choose_what_gpg_runs_is_found(
+    tmp_path: Path, keyrings: GpgHomes
+) -> None:
+    made = BackendMachine("pass", tmp_path / "home", keyrings)
+    gnupg = tmp_path / "gnupg"
+    gnupg.mkdir(mode=0o700)
+    (gnupg / "gpg.conf").touch()
+    os.chown(gnupg / "gpg.conf", 12345, 12345)
+    done = run(made, "doctor", "--json", GNUPGHOME=str(gnupg))
+    found = [each for each in findings(done) if "gpg is not run" in each["message"]]
+    assert len(found) == 1
+    trusted = found[0]["hint"].rpartition("FILEVAULT_TRUST_WRITERS_OF=")[2]
+    again = run(made, "doctor", "--json", GNUPGHOME=str(gnupg), FILEVAULT_TRUST_WRITERS_OF=trusted)
+    assert "gpg is not run" not in again.out
+
+
+@needs_root
+def test_a_file_with_which_another_user_could_choose_what_git_runs_is_found(
+    home: BackendMachine, tmp_path: Path
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "git").symlink_to(tool("git"))
+    config = write(home, ".gitconfig", "")
+    os.chown(config, 12345, 12345)
+    assert "git is not run" not in run(home, "doctor", "--json", PATH=str(programs)).out
+    (home.machine.vault / ".git").mkdir()
+    done = run(home, "doctor", "--json", PATH=str(programs))
+    (found,) = (each for each in findings(done) if each["subject"] == "git")
+    assert f"git is not run: '{config}' belongs to user 12345" in found["message"]
+    assert found["hint"].endswith(f"FILEVAULT_TRUST_WRITERS_OF={config}")
+    assert done.status == 7
 
 
 def _repository(home: BackendMachine, below: str = "") -> Path:

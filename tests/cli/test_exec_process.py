@@ -223,7 +223,7 @@ def test_the_working_directory_and_umask_are_the_callers(ready: AwsMachine, tmp_
     assert machine.run(*KEY, "sh", "-c", "pwd; umask", cwd=tmp_path).out == f"{tmp_path}\n0027\n"
 
 
-DEAF = """
+WITHOUT_CHILD_SIGNAL = """
 import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
@@ -234,7 +234,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 def test_a_parent_that_ignores_its_children_hides_no_status(ready: AwsMachine) -> None:
     """Both are inherited, and the kernel then keeps no status of the helper programs."""
     machine = ready.machine
-    machine.launcher = (sys.executable, "-c", DEAF, *PROGRAM)
+    machine.launcher = (sys.executable, "-c", WITHOUT_CHILD_SIGNAL, *PROGRAM)
     assert machine.run("exec", "admin", "--server", "--", "sh", "-c", "exit 3").status == 3
     masks = machine.ok("exec", "admin", "--", "grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
     bit = 1 << (signal.SIGCHLD - 1)

@@ -243,7 +243,7 @@ def test_a_secret_in_place_of_its_path_is_not_shown(
     assert "horse" not in told
     assert f"{variable} names no file to read the {kind} from" in told
     belongs = "FILEVAULT_KEY" if kind == "key" else "FILEVAULT_PASSPHRASE"
-    assert f"belongs into {belongs};" in told
+    assert f"belongs in {belongs};" in told
     assert result.status == 5
 
 

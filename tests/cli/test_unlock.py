@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from tests.fakes.identity_center import START_URL
 from tests.samples import EXAMPLE_ID, OTHER_ID, OTHER_SECRET, SECRET
 from tests.worlds.aws_machine import REGION
 from tests.worlds.file_vault import opened
+from tests.worlds.in_process import InProcess
 from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine, key_cache_machine
 from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import ON_STDERR, PASSPHRASE, Machine, TypedAnswer
@@ -28,6 +31,8 @@ RUNS = 40
 STEP = 690  # seconds: forty runs in 7 h 29 min. The last quarter of an hour is not handed out
 # Two of the ways start a new interpreter, thirty times as slow as a copy: one in ten each.
 WAYS = ("setsid", "new session keyring", "cron", "terminal", *("setsid", "terminal") * 3)
+
+NOWHERE = {"XDG_STATE_HOME": "/proc/nothing"}
 
 
 @pytest.fixture
@@ -107,13 +112,25 @@ def test_where_no_session_can_be_kept_the_vault_key_can_be_cached_alone(
     desk: KeyCacheMachine,
 ) -> None:
     """As in a CI job without a home: `agent -- sh -c 'filevault unlock --vault-key && ...'`."""
-    nowhere = {"XDG_STATE_HOME": "/proc/nothing"}
-    passphrase = {"FILEVAULT_PASSPHRASE": PASSPHRASE, **nowhere}
+    passphrase = {"FILEVAULT_PASSPHRASE": PASSPHRASE, **NOWHERE}
     done = desk.machine.ok("unlock", "--vault-key", env=passphrase)
     assert done.out.startswith("Unlocked for long-term keys until ")
     assert desk.held() == ["vault"]
-    assert desk.machine.ok("exec", "bot", "--", "true", env=nowhere).err == ""
+    assert desk.machine.ok("exec", "bot", "--", "true", env=NOWHERE).err == ""
     assert desk.machine.run("unlock", env=passphrase).status == 7
+
+
+def test_without_sessions_an_error_does_not_say_that_they_are_unlocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = InProcess({"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+    key = str(tmp_path / "key")
+    assert inside.run("init", "--new-key-file", key, "--no-passphrase").status == 0
+    monkeypatch.setattr(import_module("filevault.cli.commands.unlock"), "MAX_KEY_SIZE", 0)
+    inside.env |= NOWHERE
+    failed = inside.run("unlock", "--vault-key", "--key-file", key)
+    assert failed.status == 7
+    assert "error: no identity is cached: there are too many" in failed.err
 
 
 def test_a_passphrase_typed_into_any_command_is_typed_once(

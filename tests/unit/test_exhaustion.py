@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -52,6 +53,21 @@ def test_what_has_run_out_is_named_with_what_to_do(error: BaseException, said: s
     ids=repr,
 )
 def test_another_error_stays_what_it_is(error: BaseException) -> None:
+    assert exhausted(error) is None
+
+
+def test_a_library_that_may_not_be_run_is_not_for_lack_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mock: only root can mount a file system with noexec."""
+    library = tmp_path / "lib.so"
+    library.touch()
+    text = f"{library}: failed to map segment from shared object"
+    error = ImportError(text, path=str(library))
+    assert exhausted(error) is not None
+    real = os.statvfs(library)
+    flagged = os.statvfs_result((*real[:8], real.f_flag | os.ST_NOEXEC, real.f_namemax))
+    monkeypatch.setattr(os, "statvfs", lambda _path: flagged)
     assert exhausted(error) is None
 
 

@@ -68,7 +68,7 @@ def test_what_takes_its_place_gets_back_umask_and_limit() -> None:
     assert within == (0o077, 0)
 
 
-def test_the_end_of_a_child_is_heard_and_what_takes_its_place_is_as_deaf_as_before() -> None:
+def test_the_signal_of_a_child_arrives_and_what_takes_its_place_has_it_as_before() -> None:
     def states() -> list[tuple[bool, bool]]:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))

@@ -81,7 +81,8 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
         key = vault.backend.vault_key()
         if key is None or len(key) > MAX_KEY_SIZE:
             why = "ssh keys and plugins cannot be" if key is None else "there are too many"
-            raise BackendError(f"sessions are unlocked, but no identity is cached: {why}")
+            start = "sessions are unlocked, but no" if keeps_sessions else "no"
+            raise BackendError(f"{start} identity is cached: {why}")
         mark = opened.pin().commitment or IDENTITIES_MARK
         store = _cache(context, lambda: opened.keys.cache_vault_key(key, mark, seconds))
         unlocked.append("long-term keys")

@@ -159,8 +159,8 @@ def _in_command(name: str, parser: Parser, own: Sequence[str], current: str) -> 
             dest = positionals[0]
         found = _values(action, f"{name} {dest}", left)
         if dest == "action":
-            told = _actions(parser.description)
-            return Place(words=tuple((word, told.get(word, "")) for word, _ in found.words))
+            texts = _actions(parser.description)
+            return Place(words=tuple((word, texts.get(word, "")) for word, _ in found.words))
         return _replaceable(found, parser, own)
     return Place()
 
@@ -218,8 +218,8 @@ def _values(action: argparse.Action, key: str, given: Sequence[str]) -> Place:
     """Return the values of an option or positional, without those that are given already."""
     texts = _WORDS.get(key) or tuple(map(str, action.choices or ()))
     if texts:
-        told = COMMANDS if key == "help of" else {}
-        return Place(words=tuple((each, told.get(each, "")) for each in texts))
+        meanings = COMMANDS if key == "help of" else {}
+        return Place(words=tuple((each, meanings.get(each, "")) for each in texts))
     kind = OPTION_VALUES.get(key) or POSITIONALS.get(key, "")
     return Place(kind, tuple((each, "") for each in given) if kind in _SEVERAL else ())
 
