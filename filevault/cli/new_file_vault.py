@@ -57,6 +57,7 @@ def make(
             ordinary=True,
             instead="--generate, or --new-key-file with --no-passphrase",
             check=lambda given: new_secret.check_strength(given, allow_weak=options.allow_weak),
+            given=context.given,
         )
     key_file = new_secret.key_file_path(options.new_key_file, choice, context)
     if generated is not None:

@@ -288,6 +288,7 @@ def _new_identity(options: NewVaultOptions, choice: VaultChoice, context: Contex
             context.prompter,
             ordinary=True,
             instead="--generate, or --no-passphrase",
+            given=context.given,
             check=lambda given: check_strength(given, allow_weak=options.allow_weak),
         )
     if passphrase is not None and context.given is not None:

@@ -193,6 +193,14 @@ class SessionCache:
                 return 0  # no session can be kept under such a name
         return self._delete(lambda _folder, _entry: True, only)
 
+    def has(self, owner: str) -> bool:
+        """Return whether anything is kept for a profile, whatever it is worth."""
+        folder = self._folder(owner)
+        if folder is None:
+            return False
+        with folder:
+            return bool(folder.entries())
+
     def drop_source(self, *sources: str) -> int:
         """Delete every session that was made from one of `sources`, as `drop_sources`."""
         return self.drop_sources(frozenset(sources).__contains__)

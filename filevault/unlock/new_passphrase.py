@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from filevault.config.settings import Settings
     from filevault.system.secret_buffer import SecretBytes
+    from filevault.unlock.given_passphrases import GivenPassphrases
     from filevault.unlock.prompt import Prompter
 
 
@@ -25,22 +26,23 @@ def new_passphrase(
     ordinary: bool,
     instead: str = "--generate",
     check: Callable[[bytes], None] | None = None,
+    given: GivenPassphrases | None = None,
 ) -> bytes:
     """Return a new passphrase: from FILEVAULT_NEW_PASSPHRASE*, else from the terminal, twice.
 
     With `ordinary`, as for `init`, `--passphrase-*` and `FILEVAULT_PASSPHRASE*` are sources, too.
     `instead` names the options of the command that make one unnecessary. `check` raises for one
-    that is too weak, before it is asked for again. Raises NoTerminalError without a source and a
-    terminal, LockedError if the answers are empty or differ three times.
+    that is too weak, before it is asked for again. `given` has what this run has read already.
+    Raises NoTerminalError without a source and a terminal, LockedError if the answers are empty or
+    differ three times.
     """
     source = secret_sources.new_passphrase_source(settings)
     if source is None and ordinary:
         source = secret_sources.named_source(settings, "passphrase")
     if source is not None:
-        read = secret_sources.read_source(
-            source, settings, lambda text: prompter.say(f"filevault: {text}")
-        )
-        return _checked(_kept(read.content), check)
+        read = secret_sources.read_source if given is None else given.read
+        secret = read(source, settings, lambda text: prompter.say(f"filevault: {text}"))
+        return _checked(_kept(secret.content), check)
     provided = secret_sources.provided_secret(settings, "passphrase") if ordinary else None
     if provided is not None:
         return _checked(_kept(provided.content), check)

@@ -100,7 +100,8 @@ class Unlocker:
         source = secret_sources.named_source(self._settings, *request.kinds)
         if source is not None:
             self.key_origin = secret_sources.key_origin(source, self._settings)
-            return secret_sources.read_source(source, self._settings, self._tell)
+            read = secret_sources.read_source if given is None else given.read
+            return read(source, self._settings, self._tell)
         # A key before a passphrase, because trying it takes no time.
         provided = secret_sources.provided_secret(self._settings, *reversed(request.kinds))
         if provided is not None:

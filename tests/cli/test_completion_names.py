@@ -127,6 +127,8 @@ def test_each_command_is_offered_what_it_can_use(various: BackendMachine) -> Non
         assert offered(various, *words) == everything, words
     for command in ("remove", "rotate", "verify", "rename", "copy"):
         assert offered(various, command, "") == ["jon"], command
+    for command in ("remove", "rotate", "verify"):
+        assert offered(various, command, "jon", "") == [], command
 
 
 def test_clear_is_offered_what_has_something_to_clear(various: BackendMachine) -> None:
@@ -141,5 +143,6 @@ def test_clear_is_offered_what_has_something_to_clear(various: BackendMachine) -
     assert offered(various, "clear", "") == ["gone", "jon", "staff", "own-url"]
     (state / "login/4.fv").touch()
     assert offered(various, "clear", "") == ["gone", "jon", "console", "staff", "own-url"]
+    assert offered(various, "clear", "gone", "") == ["jon", "console", "staff", "own-url"]
     (state / "login/4.fv").unlink()
     assert Snapshot.take(various.machine.home) == before

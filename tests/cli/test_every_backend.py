@@ -311,6 +311,39 @@ def test_remove_asks(stored: BackendMachine) -> None:
     refused(stored.machine.run("remove", "work", "--force"), 4, "no key for 'work'")
 
 
+def test_several_keys_are_removed_after_one_question(file_keeper: BackendMachine) -> None:
+    machine = file_keeper.machine
+    for name in ("a", "b", "c"):
+        file_keeper.add(name)
+
+    def left() -> list[str]:
+        return [name for name in ("a", "b", "c") if file_keeper.path(name).exists()]
+
+    refused(machine.run("remove", "--force"), 2, "no profile is given")
+    refused(machine.run("remove", "a", "b"), 5, "the keys of 'a', 'b' would be deleted")
+    refused(machine.run("remove", "a", "nowhere", "--force"), 4, "no key for 'nowhere'")
+    assert left() == ["a", "b", "c"]
+    question = TypedAnswer("Delete the keys of 2 profiles, a, b?", "y")
+    gone = machine.on_terminal("remove", "a", "b", "a", answers=[question])
+    assert (gone.status, left()) == (0, ["c"])
+    assert gone.out == "Deleted the key of profile a.\nDeleted the key of profile b.\n"
+
+
+def test_the_sessions_of_several_profiles_are_cleared_or_none(file_keeper: BackendMachine) -> None:
+    machine = file_keeper.machine
+    file_keeper.add("key")
+    (state,) = machine.state.iterdir()
+    files = [state / f"sessions/{name}/1.fvs" for name in ("a", "b", "c")]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    for words in (("a", "nowhere"), ("nowhere", "a"), ("a", "key", "nowhere")):
+        refused(machine.run("clear", *words), 3, "'nowhere'")
+    assert all(file.exists() for file in files)
+    assert machine.ok("clear", "a", "key", "b", "a").out == "Cleared 2 sessions.\n"
+    assert [file.exists() for file in files] == [False, False, True]
+
+
 @pytest.mark.parametrize("how", ["missing", "wrong"])
 def test_without_what_unlocks_it_nothing_is_handed_out(stored: BackendMachine, how: str) -> None:
     env = stored.missing if how == "missing" else stored.wrong

@@ -220,6 +220,23 @@ def test_a_secret_is_asked_for_once_in_a_run(file_keeper: BackendMachine) -> Non
     assert copied.status == 0, copied
 
 
+def test_a_source_of_a_secret_is_read_once_in_a_run(file_keeper: BackendMachine) -> None:
+    """A descriptor is at its end then, and a command may be one that asks a person."""
+    machine, home = file_keeper.machine, file_keeper.machine.home
+    del machine.env["FILEVAULT_PASSPHRASE"]
+    ran = home / "ran"
+    command = home / "command"
+    command.write_text(f"#!/bin/sh\necho >> {ran}\necho '{PASSPHRASE}'\n")
+    command.chmod(0o700)
+    words = ("migrate", "--keep", "--yes", "--to")
+    fd = ("--passphrase-fd", "0")
+    read = machine.run(*words, f"file:{home / 'one'}", *fd, stdin=PASSPHRASE)
+    assert read.status == 0, read
+    env = {"FILEVAULT_PASSPHRASE_COMMAND": str(command)}
+    assert machine.run(*words, f"age:{home / 'two'}", env=env).status == 0
+    assert ran.read_text() == "\n"
+
+
 def test_a_generated_passphrase_opens_what_the_run_made(file_keeper: BackendMachine) -> None:
     """Beside the variable for the old vault, which would not."""
     folder = file_keeper.machine.home / "made"

@@ -9,7 +9,7 @@ import pytest
 from filevault.cli.command import COMMANDS
 from tests.samples import LINES
 from tests.worlds.in_process import InProcess, InProcessResult
-from tests.worlds.machine import PASSPHRASE
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 
 # Without a vault that they need: one line for each action. Nobody knows the profile either.
 LINES_OF = {
@@ -149,6 +149,18 @@ def test_the_hint_names_the_store_of_another_tool_and_how_to_use_it(
     if backend == "age":
         assert InProcess(env).run("init", "--backend", "age").status == 0
         assert InProcess(env).run("list").err == ""
+
+
+def test_a_person_learns_of_the_store_before_a_vault_is_made_beside_it(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home")
+    store = machine.home / ".passage/store"
+    store.mkdir(parents=True)
+    (store / ".age-recipients").write_text(f"{RECIPIENT}\n")
+    env = {"FILEVAULT_DIR": None}
+    ended = machine.on_terminal(
+        *("add", "x", "--stdin"), stdin=LINES.encode(), env=env, answers=[TypedAnswer("Make", "n")]
+    )
+    assert f"to use the store at '{store}': filevault init --backend age\n" in ended.err
 
 
 def test_what_needs_no_vault_does_not_look_for_one(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filevault.cli.parser import Parser
     from filevault.vault.choose import VaultChoice
 
-DESCRIPTION = """Delete cached sessions, all of them or those of one profile.
+DESCRIPTION = """Delete cached sessions, all of them or those of profiles.
 
 Console logins of signin are ended at AWS too, where it allows that. Tokens of Identity Center are
 deleted here; filevault sso logout ends the session at AWS. The long-term keys stay; the next exec
@@ -36,7 +36,7 @@ _SSO = "sso"
 
 def configure(parser: Parser) -> None:
     """Declare the options."""
-    parser.add_argument("profile", nargs="?", metavar="PROFILE", help="only this profile's")
+    parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="only those of these")
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
@@ -47,14 +47,19 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Delete the sessions and print how many."""
     choice = choose_vault(context)
+    names = list(dict.fromkeys(args.profiles))
     with sessions_to_delete(choice, context) as sessions:
         if sessions is None:
             require_named_vault(choice, context)
-        count = sessions.clear(args.profile) if sessions is not None else 0
-    count += _end_logins(args.profile, choice, context)
-    count += _forget_sso(args.profile, choice, context)
-    if not count and args.profile is not None:
-        _check_known(args.profile, choice, context)
+        for name in names:  # before anything is deleted
+            if sessions is None or not sessions.has(name):
+                _check_known(name, choice, context)
+        count = 0
+        if sessions is not None:
+            count = sum(map(sessions.clear, names)) if names else sessions.clear()
+    for each in names or [None]:
+        count += _end_logins(each, choice, context)
+        count += _forget_sso(each, choice, context)
     context.reporter.result(f"Cleared {count} session{'' if count == 1 else 's'}.")
     return 0
 

@@ -61,12 +61,12 @@ POSITIONALS = {
     "signin profile": SIGN_IN,
     "rotate profiles": STORED,
     "verify profiles": STORED,
-    "remove profile": STORED,
+    "remove profiles": STORED,
     "rename old": STORED,
     "rename new": UNUSED,
     "copy profile": STORED,
     "copy new": UNUSED,
-    "clear profile": CLEARABLE,
+    "clear profiles": CLEARABLE,
     "recipients remove": RECIPIENT,
     "recipients accept": STORED,
     "slot remove": KEYSLOT,
@@ -77,6 +77,7 @@ _WORDS = {
 }
 # With one of these a name may be that of a stored key, which is replaced, or is in another vault.
 _REPLACING = frozenset({"-f", "--force", "--to"})
+_SEVERAL = (STORED, CLEARABLE)  # a name that is given already is not offered again
 _ACTION = re.compile(r"(\w+)(?: [A-Z.]+)? {2,}(.+)")
 
 
@@ -220,7 +221,7 @@ def _values(action: argparse.Action, key: str, given: Sequence[str]) -> Place:
         meanings = COMMANDS if key == "help of" else {}
         return Place(words=tuple((each, meanings.get(each, "")) for each in texts))
     kind = OPTION_VALUES.get(key) or POSITIONALS.get(key, "")
-    return Place(kind, tuple((each, "") for each in given) if kind == STORED else ())
+    return Place(kind, tuple((each, "") for each in given) if kind in _SEVERAL else ())
 
 
 def _begin_of_command(parser: Parser, own: Sequence[str], current: str) -> int | None:
