@@ -43,7 +43,9 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Ask, delete, and print what was deleted."""
     if not args.profiles:
-        raise UsageError("no profile is given", hint="name one or more: filevault remove PROFILE")
+        raise UsageError(
+            "no profile is given", hint="name one or more; filevault list shows the stored keys"
+        )
     with open_vault(choose_vault(context), context) as opened:
         return _remove(args, opened, context)
 
