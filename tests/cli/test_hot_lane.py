@@ -51,6 +51,7 @@ from tests.worlds.hot_lane_changes import (
     CHANGES,
     cases,
     check_miss,
+    check_rewritten,
     check_same,
     copy_over,
 )
@@ -180,19 +181,8 @@ def test_a_hit_prints_what_the_sdk_reads(lane: HotLane) -> None:
 def test_a_hit_cannot_be_traced_and_leaves_no_core(lane: HotLane) -> None:
     """In the moment in which it has the answer."""
     lane.cached()
-    script = lane.whole(*EXEC)[3].replace(
-        "from filevault.__main__",
-        "become = serve._become\n"
-        "def look(*args):\n"
-        "    import ctypes, resource\n"
-        "    print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
-        "    print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)\n"
-        "    become(*args)\n"
-        "serve._become = look\n"
-        "from filevault.__main__",
-    )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script, *EXEC], env=lane.environ(), capture_output=True
+        [*lane.watched("serve", "_become"), *EXEC], env=lane.environ(), capture_output=True
     )
     assert done.stdout.startswith(b"0\n0\nHOME=")
 
@@ -219,14 +209,9 @@ def test_a_hit_imports_what_the_page_lists_and_nothing_else(lane: HotLane) -> No
 
 def test_a_hit_writes_nothing(lane: HotLane) -> None:
     lane.cached()
-
-    def picture() -> dict[Path, tuple[int, int]]:
-        every = lane.machine.home.rglob("*")
-        return {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in every}
-
-    before = picture()
+    before = lane.picture()
     assert isinstance(lane.ask(), Child)
-    assert picture() == before
+    assert lane.picture() == before
 
 
 # Witnesses
@@ -949,35 +934,12 @@ def test_debug_says_what_the_lane_would_do(lane: HotLane) -> None:
 
 
 def test_parallel_runs_while_the_config_is_rewritten_get_one_of_both(lane: HotLane) -> None:
-    rewrite(lane, 12)
+    check_rewritten(lane, 12)
 
 
 @pytest.mark.torture
 def test_64_parallel_runs_while_the_config_is_rewritten_get_one_of_both(lane: HotLane) -> None:
-    rewrite(lane, 64)
-
-
-def rewrite(lane: HotLane, count: int) -> None:
-    """Run that many at once while the config is replaced by rename, again and again."""
-    lane.cached()
-    config = lane.machine.home / "dotfiles/config"
-    text = config.read_text()
-    expected = set()
-    for region in ("eu-west-1", "eu-west-2"):
-        config.write_text(text.replace("eu-west-1", region))
-        child = lane.run(EXPORT[:2], lane=False)
-        expected.add(child.printed)
-    config.write_text(text)
-    running = [lane.machine.popen(*EXPORT[:2]) for _ in range(count)]
-    for number in range(2 * count):
-        new = config.with_name(".next")
-        new.write_text(text.replace("eu-west-1", f"eu-west-{1 + number % 2}"))
-        new.rename(config)
-    ends = [process.communicate() for process in running]
-    config.write_text(text)
-    assert {process.returncode for process in running} == {0}
-    assert {out for out, _err in ends} <= expected
-    assert {err for _out, err in ends} == {b""}
+    check_rewritten(lane, 64)
 
 
 # The agent

@@ -189,7 +189,7 @@ def test_a_cached_exec_with_a_held_key_imports_no_more(warm: Machine) -> None:
 def test_a_cached_exec_of_a_shared_vault_imports_neither_gpg_nor_age(
     shared_machine: Machine,
 ) -> None:
-    # Opening a backend needs these small modules of ours, not what they would import to run.
+    # Opening a backend needs these small modules of filevault, not what they would import to run.
     modules = imported(
         shared_machine,
         OURS_COLD

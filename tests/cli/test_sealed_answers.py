@@ -37,6 +37,7 @@ from tests.worlds.hot_lane_changes import (
     CHANGES,
     cases,
     check_miss,
+    check_rewritten,
     check_same,
 )
 
@@ -110,34 +111,28 @@ def test_a_whole_run_is_served_with_nothing_but_what_the_page_lists(keyed: HotLa
 
 def test_the_key_is_read_where_the_process_cannot_be_traced(keyed: HotLane) -> None:
     keyed.cached()
-    script = keyed.whole(*EXEC)[3].replace(
-        "from filevault.__main__",
-        "from filevault.lane import sealed\n"
-        "read = sealed.key_text\n"
-        "def look(*args):\n"
-        "    import ctypes, resource\n"
-        "    print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
-        "    print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)\n"
-        "    return read(*args)\n"
-        "sealed.key_text = look\n"
-        "from filevault.__main__",
-    )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script, *EXEC], env=keyed.environ(), capture_output=True
+        [*keyed.watched("sealed", "key_text"), *EXEC], env=keyed.environ(), capture_output=True
     )
     assert done.stdout.startswith(b"0\n0\nHOME="), done.stderr
 
 
 def test_with_a_key_file_a_hit_writes_nothing(keyed: HotLane) -> None:
     keyed.cached()
-
-    def picture() -> dict[Path, tuple[int, int]]:
-        every = keyed.machine.home.rglob("*")
-        return {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in every}
-
-    before = picture()
+    before = keyed.picture()
     assert isinstance(keyed.ask(), Child)
-    assert picture() == before
+    assert keyed.picture() == before
+
+
+def test_with_a_key_file_parallel_runs_while_the_config_is_rewritten_get_one_of_both(
+    keyed: HotLane,
+) -> None:
+    check_rewritten(keyed, 12)
+
+
+@pytest.mark.torture
+def test_with_a_key_file_64_parallel_runs_get_one_of_both(keyed: HotLane) -> None:
+    check_rewritten(keyed, 64)
 
 
 # Where the key is

@@ -244,6 +244,32 @@ class HotLane:
             patch.setattr(Calls, "harden", lambda _self: None)  # this process lives on
             yield lambda: b"".join(texts)
 
+    def picture(self) -> dict[Path, tuple[int, int]]:
+        """Return when each file of the home was written and changed."""
+        every = self.machine.home.rglob("*")
+        return {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in every}
+
+    def watched(self, module: str, name: str) -> tuple[str, ...]:
+        """Return `whole` with a function of the lane that first prints two numbers.
+
+        They are whether the process can be traced (prctl(2)), and its limit for core files.
+        """
+        watch = (
+            f"from filevault.lane import {module}\n"
+            f"watched = {module}.{name}\n"
+            "def look(*args):\n"
+            "    import ctypes, resource\n"
+            "    print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
+            "    print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)\n"
+            "    return watched(*args)\n"
+            f"{module}.{name} = look\n"
+        )
+        *start, script = self.whole()
+        return (
+            *start,
+            script.replace("from filevault.__main__", f"{watch}from filevault.__main__"),
+        )
+
     def whole(self, *words: str, lean: bool = False) -> tuple[str, ...]:
         """Return the argv of a whole run with the lane, in a new interpreter.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filevault.issued.export_formats import FORMATS
-from tests.worlds.hot_lane import EXEC, HotLane
+from tests.worlds.hot_lane import EXEC, EXPORT, HotLane
 
 OPTIONS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ((), ("--region", "eu-central-1"), ("--region=us-east-1",)),
@@ -195,3 +195,27 @@ def check_miss(lane: HotLane, case: tuple[Path, str, str], words: tuple[str, ...
         found = lane.ask(words)
         undo(path)
     assert isinstance(found, str), case
+
+
+def check_rewritten(lane: HotLane, count: int) -> None:
+    """Run that many at once while the config is replaced by rename, again and again."""
+    lane.cached()
+    config = lane.machine.home / "dotfiles/config"
+    text = config.read_text()
+    expected = set()
+    for region in ("eu-west-1", "eu-west-2"):
+        config.write_text(text.replace("eu-west-1", region))
+        child = lane.run(EXPORT[:2], lane=False)
+        expected.add(child.printed)
+    config.write_text(text)
+    opens = {} if lane.machine.places else lane.opens
+    running = [lane.machine.popen(*EXPORT[:2], env=opens) for _ in range(count)]
+    for number in range(2 * count):
+        new = config.with_name(".next")
+        new.write_text(text.replace("eu-west-1", f"eu-west-{1 + number % 2}"))
+        new.rename(config)
+    ends = [process.communicate() for process in running]
+    config.write_text(text)
+    assert {process.returncode for process in running} == {0}
+    assert {out for out, _err in ends} <= expected
+    assert {err for _out, err in ends} == {b""}
